@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package driver
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
+	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/reason"
+)
+
+const (
+	// OverrideAnnotation on a SecretProviderClass, set to "true", lets the volumeAttributes of a pod replace parameters of the class.
+	OverrideAnnotation = "vaultferry.io/allow-volume-attributes-override"
+
+	// filePermission is the default mode of files, which goes to the provider as a decimal number.
+	filePermission = "420" // 0644
+)
+
+// mountRequest builds what the provider is asked: the class's parameters with the volume context on top.
+func mountRequest(class *v1.SecretProviderClass, p publication, current []*v1alpha1.ObjectVersion) (*v1alpha1.MountRequest, error) {
+	if err := checkClass(class, p); err != nil {
+		return nil, err
+	}
+	attributes := maps.Clone(class.Spec.Parameters)
+	maps.Copy(attributes, p.context)
+	if tokens, ok := p.secrets[tokensKey]; ok {
+		attributes[tokensKey] = tokens
+	}
+	attributesJSON, err := json.Marshal(attributes)
+	if err != nil {
+		return nil, fmt.Errorf("encoding attributes: %w", err)
+	}
+	secretsJSON, err := json.Marshal(p.secrets)
+	if err != nil {
+		return nil, fmt.Errorf("encoding secrets: %w", err)
+	}
+	return &v1alpha1.MountRequest{
+		Attributes:           string(attributesJSON),
+		Secrets:              string(secretsJSON),
+		TargetPath:           p.target,
+		Permission:           filePermission,
+		CurrentObjectVersion: current,
+	}, nil
+}
+
+func checkClass(class *v1.SecretProviderClass, p publication) error {
+	where := p.pod.namespace + "/" + p.class
+	switch {
+	case class.Spec.Provider == "":
+		return reason.New(reason.ClassInvalid, "set spec.provider of the SecretProviderClass, for example to azure", "provider not set in %s", where)
+	case class.Spec.Parameters == nil:
+		return reason.New(reason.ClassInvalid, "set spec.parameters of the SecretProviderClass", "parameters not set in %s", where)
+	}
+	if class.Annotations[OverrideAnnotation] == "true" {
+		return nil
+	}
+	for _, key := range slices.Sorted(maps.Keys(p.context)) {
+		set, both := class.Spec.Parameters[key]
+		if !both || set == p.context[key] || strings.HasPrefix(key, kubeletPrefix) {
+			continue
+		}
+		return reason.New(reason.RequestInvalid,
+			"remove it from the pod, or let the class's author allow it with the annotation "+OverrideAnnotation+": true",
+			"pod.spec.volumes[].csi.volumeAttributes.%s would replace a parameter of the SecretProviderClass %s", key, where)
+	}
+	return nil
+}

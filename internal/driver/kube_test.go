@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package driver
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
+	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/reason"
+)
+
+// apiServer is the little of an API server that these tests need to cause what a real one does rarely: objects of earlier pods,
+// refusals, outages. The end-to-end tests use a real one.
+type apiServer struct {
+	mu       sync.Mutex
+	objects  map[string]json.RawMessage // by path
+	requests []string
+	refuse   *metav1.Status
+	next     int
+}
+
+func newAPIServer(t *testing.T) (*apiServer, *Kube) {
+	s := &apiServer{objects: map[string]json.RawMessage{}}
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	kube, err := NewKube(&rest.Config{Host: server.URL, QPS: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, kube
+}
+
+func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.URL.Query().Get("watch") != "" {
+		w.WriteHeader(http.StatusNotFound) // the watch stays unsynced: reads go to the server
+		return
+	}
+	s.requests = append(s.requests, r.Method+" "+r.URL.Path)
+	w.Header().Set("Content-Type", "application/json")
+	if s.refuse != nil {
+		s.answer(w, int(s.refuse.Code), s.refuse)
+		return
+	}
+	switch r.Method {
+	case http.MethodPost:
+		var meta metav1.PartialObjectMetadata
+		body := decode(r, &meta)
+		path := r.URL.Path + "/" + meta.Name
+		if s.objects[path] != nil {
+			s.answer(w, 409, &metav1.Status{Code: 409, Reason: metav1.StatusReasonAlreadyExists})
+			return
+		}
+		s.next++
+		s.objects[path] = withUID(body, fmt.Sprintf("object-%d", s.next))
+		s.answer(w, 201, s.objects[path])
+	case http.MethodPut:
+		s.objects[r.URL.Path] = decode(r, &metav1.PartialObjectMetadata{})
+		s.answer(w, 200, s.objects[r.URL.Path])
+	case http.MethodDelete:
+		delete(s.objects, r.URL.Path)
+		s.answer(w, 200, &metav1.Status{Status: metav1.StatusSuccess})
+	case http.MethodGet:
+		if object := s.objects[r.URL.Path]; object != nil {
+			s.answer(w, 200, object)
+			return
+		}
+		s.answer(w, 404, &metav1.Status{Code: 404, Reason: metav1.StatusReasonNotFound, Message: "not found", Details: &metav1.StatusDetails{Name: "x"}})
+	}
+}
+
+func (s *apiServer) answer(w http.ResponseWriter, code int, body any) {
+	if status, ok := body.(*metav1.Status); ok {
+		status.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
+		if status.Status == "" {
+			status.Status = metav1.StatusFailure
+		}
+	}
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+func (s *apiServer) took() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	taken := strings.Join(s.requests, "\n")
+	s.requests = nil
+	return taken
+}
+
+func decode(r *http.Request, meta *metav1.PartialObjectMetadata) json.RawMessage {
+	var body json.RawMessage
+	_ = json.NewDecoder(r.Body).Decode(&body)
+	_ = json.Unmarshal(body, meta)
+	return body
+}
+
+func withUID(body json.RawMessage, uid string) json.RawMessage {
+	var object map[string]any
+	_ = json.Unmarshal(body, &object)
+	object["metadata"].(map[string]any)["uid"] = uid
+	changed, _ := json.Marshal(object)
+	return changed
+}
+
+const statusPath = "/apis/secrets-store.csi.x-k8s.io/v1/namespaces/payments/secretproviderclasspodstatuses"
+
+func TestStatusLifecycle(t *testing.T) {
+	server, kube := newAPIServer(t)
+	writer := NewStatusWriter(kube, "node-1", slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { writer.Run(ctx) })
+	defer running.Wait()
+	defer cancel()
+
+	one := statusPath + "/web-0-payments-app-kv"
+	publish := func(uid, version string) {
+		t.Helper()
+		writer.Published(podRef{"payments", "web-0", uid}, "app-kv", "/target", []*v1alpha1.ObjectVersion{{Id: "secret/a", Version: version}})
+		waitFor(t, "the write", func() bool {
+			writer.mu.Lock()
+			defer writer.mu.Unlock()
+			return len(writer.desired) == 0
+		})
+	}
+	for _, tc := range []struct {
+		what, uid, version string
+		want               []string
+	}{
+		{"first mount", "uid-1", "1", []string{"POST " + statusPath}},
+		{"nothing new", "uid-1", "1", []string{"POST " + statusPath, "GET " + one}},
+		{"another version", "uid-1", "2", []string{"POST " + statusPath, "GET " + one, "PUT " + one}},
+		{"the pod was made anew", "uid-2", "2", []string{"POST " + statusPath, "GET " + one, "DELETE " + one, "POST " + statusPath}},
+	} {
+		publish(tc.uid, tc.version)
+		if got, want := server.took(), strings.Join(tc.want, "\n"); got != want {
+			t.Fatalf("%s:\n%s\nwant:\n%s", tc.what, got, want)
+		}
+	}
+	var got v1.SecretProviderClassPodStatus
+	if err := json.Unmarshal(server.objects[one], &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.OwnerReferences[0].UID != "uid-2" || got.Labels[v1.NodeNameLabel] != "node-1" || !got.Status.Mounted || got.Status.Objects[0].Version != "2" {
+		t.Fatalf("%+v", got)
+	}
+}
+
+func TestStatusIsWrittenOnceTheServerIsBack(t *testing.T) {
+	server, kube := newAPIServer(t)
+	server.refuse = &metav1.Status{Code: 503, Reason: metav1.StatusReasonServiceUnavailable}
+	writer := NewStatusWriter(kube, "node-1", slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { writer.Run(ctx) })
+	defer running.Wait()
+	defer cancel()
+	writer.Published(podRef{"payments", "web-0", "uid"}, "app-kv", "/target", nil)
+	waitFor(t, "a refused write", func() bool { return server.took() != "" })
+	server.mu.Lock()
+	server.refuse = nil
+	server.mu.Unlock()
+	waitFor(t, "the object", func() bool {
+		server.mu.Lock()
+		defer server.mu.Unlock()
+		return server.objects[statusPath+"/web-0-payments-app-kv"] != nil
+	})
+}
+
+func TestFitName(t *testing.T) {
+	long := strings.Repeat("n", 300)
+	got := fitName(long, 63)
+	if len(got) != 63 || got == fitName(long+"x", 63) || fitName("short", 63) != "short" {
+		t.Fatalf("got %q", got)
+	}
+}
+
+func TestClassErrors(t *testing.T) {
+	for name, tc := range map[string]struct {
+		refuse *metav1.Status
+		code   codes.Code
+		reason reason.Reason
+		want   string
+	}{
+		"missing": {nil, codes.NotFound, reason.ClassNotFound, "failed to get secretproviderclass payments/app-kv, error: not found; create it in namespace payments"},
+		"no CRD": {&metav1.Status{
+			Code: 404, Reason: metav1.StatusReasonNotFound, Message: "the server could not find the requested resource",
+			Details: &metav1.StatusDetails{Causes: []metav1.StatusCause{{Type: metav1.CauseTypeUnexpectedServerResponse}}},
+		}, codes.NotFound, reason.ClassNotFound, "install the CustomResourceDefinitions"},
+		"forbidden": {&metav1.Status{Code: 403, Reason: metav1.StatusReasonForbidden, Message: "no"}, codes.PermissionDenied, reason.APIForbidden, "ClusterRole"},
+		"down":      {&metav1.Status{Code: 500, Reason: metav1.StatusReasonInternalError, Message: "etcd"}, codes.Unavailable, reason.APIUnavailable, "check that this node reaches"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, kube := newAPIServer(t)
+			server.refuse = tc.refuse
+			_, err := NewClassWatch(t.Context(), kube).Get(t.Context(), "/target", "payments", "app-kv")
+			if status.Code(err) != tc.code || reason.Of(err) != tc.reason.Name || !strings.Contains(err.Error(), tc.want) {
+				t.Fatalf("got %v %v", status.Code(err), err)
+			}
+		})
+	}
+	t.Run("no answer", func(t *testing.T) {
+		silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+		defer silent.Close()
+		kube, err := NewKube(&rest.Config{Host: silent.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err = NewClassWatch(t.Context(), kube).Get(ctx, "/target", "payments", "app-kv")
+		if reason.Of(err) != reason.APIUnavailable.Name {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestClassIsWatchedWhileAVolumeUsesIt(t *testing.T) {
+	server, kube := newAPIServer(t)
+	class, err := json.Marshal(&v1.SecretProviderClass{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "secrets-store.csi.x-k8s.io/v1", Kind: "SecretProviderClass"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "payments", Name: "app-kv"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.objects["/apis/secrets-store.csi.x-k8s.io/v1/namespaces/payments/secretproviderclasses/app-kv"] = class
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	watch := NewClassWatch(ctx, kube)
+	for _, target := range []string{"/a", "/b"} {
+		if _, err := watch.Get(t.Context(), target, "payments", "app-kv"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(watch.watched) != 1 {
+		t.Fatalf("%d watches for one class", len(watch.watched))
+	}
+	watch.Release("/a")
+	if len(watch.watched) != 1 {
+		t.Fatal("the watch ended while a volume uses the class")
+	}
+	watch.Release("/b")
+	watch.Release("/b")
+	if len(watch.watched) != 0 || len(watch.users) != 0 {
+		t.Fatal("the class is watched for nobody")
+	}
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package driver
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
+	"github.com/vaultferry/vaultferry/internal/reason"
+	"github.com/vaultferry/vaultferry/internal/volume"
+)
+
+// replyMargin is what a call keeps of kubelet's deadline for its own answer, so that kubelet hears the cause and not a time-out.
+const replyMargin = 5 * time.Second
+
+// mountRotationFailed is the event reason of a refresh that failed, as today's driver named it.
+const mountRotationFailed = "MountRotationFailed"
+
+// Events records events on pods.
+type Events interface {
+	// Warn records a warning; repetitions are counted, not piled up.
+	Warn(pod podRef, reason, message string)
+}
+
+// Status records, in the background, what is mounted.
+type Status interface {
+	Published(pod podRef, class, target string, versions []*v1alpha1.ObjectVersion)
+}
+
+// ContentSource asks providers for content.
+type ContentSource interface {
+	// Mount asks the provider for a volume's content. Its errors carry a reason. waiting is called, at most once, when the answer takes so long that
+	// the user should be told what it waits for.
+	Mount(ctx context.Context, provider string, req *v1alpha1.MountRequest, waiting func(*reason.Error)) (*v1alpha1.MountResponse, error)
+}
+
+// NodeConfig is what a Node needs. All fields but RefreshInterval are required.
+type NodeConfig struct {
+	// ID is the node's name.
+	ID string
+	// RefreshInterval is the age from which kubelet's repeated publish calls fetch a volume's content again; 0 means never.
+	RefreshInterval time.Duration
+
+	Mounter   Mounter
+	Classes   Classes
+	Providers ContentSource
+	Events    Events
+	Status    Status
+	Metrics   *Metrics
+	Log       *slog.Logger
+}
+
+// Node serves the CSI Node service (CSI specification 1.13, "Node Service RPC").
+type Node struct {
+	csi.UnimplementedNodeServer
+	NodeConfig
+
+	payload volume.Payload
+	locks   *locks
+
+	mu      sync.Mutex
+	volumes map[string]memory // by target path
+}
+
+// NewNode returns a Node.
+func NewNode(c NodeConfig) *Node {
+	return &Node{NodeConfig: c, locks: newLocks(), volumes: map[string]memory{}}
+}
+
+// NodeGetCapabilities tells that the driver applies a pod's fsGroup by itself.
+func (*Node) NodeGetCapabilities(context.Context, *csi.NodeGetCapabilitiesRequest) (*csi.NodeGetCapabilitiesResponse, error) {
+	mountGroup := &csi.NodeServiceCapability{Type: &csi.NodeServiceCapability_Rpc{
+		Rpc: &csi.NodeServiceCapability_RPC{Type: csi.NodeServiceCapability_RPC_VOLUME_MOUNT_GROUP},
+	}}
+	return &csi.NodeGetCapabilitiesResponse{Capabilities: []*csi.NodeServiceCapability{mountGroup}}, nil
+}
+
+// NodeGetInfo tells the node's name.
+func (n *Node) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
+	return &csi.NodeGetInfoResponse{NodeId: n.ID}, nil
+}
+
+// NodePublishVolume returns OK once the volume's files are in place and verified.
+func (n *Node) NodePublishVolume(ctx context.Context, req *csi.NodePublishVolumeRequest) (*csi.NodePublishVolumeResponse, error) {
+	start := time.Now()
+	p, err := parsePublish(req)
+	if err == nil {
+		err = n.publishLocked(ctx, p)
+	}
+	n.Metrics.published(time.Since(start), err)
+	if err != nil {
+		return nil, err
+	}
+	return &csi.NodePublishVolumeResponse{}, nil
+}
+
+func (n *Node) publishLocked(ctx context.Context, p publication) error {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) > 2*replyMargin {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-replyMargin))
+		defer cancel()
+	}
+	unlock, err := n.locks.lock(ctx, p.target)
+	if err != nil {
+		return reason.New(reason.ProviderTimeout, "", "waiting for an earlier call for the same volume: %w", err)
+	}
+	defer unlock()
+	return n.publish(ctx, p)
+}
+
+// refreshFailed tells about a refresh that failed: kubelet gets OK, so nobody else would.
+func (n *Node) refreshFailed(ctx context.Context, p publication, err error) {
+	n.Log.WarnContext(ctx, "Refreshing a volume", slog.String("pod", p.pod.String()), slog.String("class", p.class), slog.Any("error", err))
+	n.Metrics.refreshFailed(err)
+	n.Events.Warn(p.pod, mountRotationFailed, err.Error())
+}
+
+// NodeUnpublishVolume removes the volume. A volume that is not there is no error.
+func (n *Node) NodeUnpublishVolume(ctx context.Context, req *csi.NodeUnpublishVolumeRequest) (*csi.NodeUnpublishVolumeResponse, error) {
+	target, err := parseUnpublish(req)
+	if err == nil {
+		err = n.unpublishLocked(ctx, target)
+	}
+	n.Metrics.unpublished(err)
+	if err != nil {
+		return nil, err
+	}
+	return &csi.NodeUnpublishVolumeResponse{}, nil
+}
+
+func (n *Node) unpublishLocked(ctx context.Context, target string) error {
+	unlock, err := n.locks.lock(ctx, target)
+	if err != nil {
+		return reason.New(reason.MountFailed, "", "waiting for an earlier call for the same volume: %w", err)
+	}
+	defer unlock()
+	if err := n.Mounter.Remove(target); err != nil {
+		return mountFailed("failed to clean and unmount target path", err)
+	}
+	n.forget(target)
+	return nil
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reason_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"regexp"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/vaultferry/vaultferry/internal/reason"
+)
+
+func TestErrorIsOneLineWithCauseAndNextStep(t *testing.T) {
+	cause := errors.New("GET https://kv\n-----\nRESPONSE 403\r\n\tForbidden")
+	err := reason.New(reason.VaultForbidden, "grant\n it a role", "secret %q: %w", "db", cause)
+	want := "VaultForbidden: secret \"db\": GET https://kv ----- RESPONSE 403 Forbidden; grant it a role"
+	if err.Error() != want {
+		t.Fatalf("got  %q\nwant %q", err, want)
+	}
+	if !errors.Is(err, cause) {
+		t.Fatal("the cause is lost")
+	}
+}
+
+func TestReasonSurvivesGRPC(t *testing.T) {
+	sent := reason.New(reason.ObjectNotFound, "create it", "secret %q is not in kv", "db")
+	over := status.FromProto(sent.Status("failed to mount objects, error: ").Proto())
+	if over.Code() != codes.NotFound {
+		t.Fatalf("got code %v", over.Code())
+	}
+	if want := "failed to mount objects, error: " + sent.Error(); over.Message() != want {
+		t.Fatalf("got message %q, want %q", over.Message(), want)
+	}
+	got, ok := reason.From(fmt.Errorf("calling: %w", over.Err()))
+	if !ok || got.Reason != reason.ObjectNotFound || got.Error() != sent.Error() {
+		t.Fatalf("got %v %v", got, ok)
+	}
+}
+
+func TestBehindKeepsReasonAndCause(t *testing.T) {
+	inner := reason.New(reason.VaultThrottled, "wait", "busy")
+	err := inner.Behind("failed to mount objects for pod a/b, err: ")
+	if want := "failed to mount objects for pod a/b, err: VaultThrottled: busy; wait"; err.Error() != want {
+		t.Fatalf("got %q", err)
+	}
+	if reason.Of(err) != "VaultThrottled" || !errors.Is(err, inner) || status.Code(err) != codes.ResourceExhausted {
+		t.Fatal("reason, cause or code is lost")
+	}
+}
+
+func TestStatusOfAWrappedErrorKeepsTheCode(t *testing.T) {
+	err := fmt.Errorf("publishing: %w", reason.New(reason.ClassNotFound, "", "gone"))
+	if got := status.Code(err); got != codes.NotFound {
+		t.Fatalf("got %v", got)
+	}
+}
+
+func TestOf(t *testing.T) {
+	for _, tc := range []struct {
+		err  error
+		want string
+	}{
+		{nil, ""},
+		{context.Canceled, "Unexpected"},
+		{status.Error(codes.Internal, "x"), "Unexpected"},
+		{fmt.Errorf("x: %w", reason.New(reason.VolumeFull, "", "full")), "VolumeFull"},
+	} {
+		if got := reason.Of(tc.err); got != tc.want {
+			t.Errorf("Of(%v) = %q, want %q", tc.err, got, tc.want)
+		}
+	}
+}
+
+// The list is data for people and dashboards: each reason's name equals its variable, is unique and carries a failing code.
+func TestListIsConsistent(t *testing.T) {
+	set := token.NewFileSet()
+	packages, err := parser.ParseDir(set, ".", func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	camel := regexp.MustCompile(`^[A-Z][A-Za-z]+$`)
+	seen := map[string]bool{}
+	for _, file := range packages["reason"].Files {
+		ast.Inspect(file, func(n ast.Node) bool {
+			spec, ok := n.(*ast.ValueSpec)
+			if !ok || len(spec.Values) != 1 {
+				return true
+			}
+			literal, ok := spec.Values[0].(*ast.CompositeLit)
+			if !ok || len(literal.Elts) != 2 {
+				return true
+			}
+			name := strings.Trim(literal.Elts[0].(*ast.BasicLit).Value, "\"")
+			if name != spec.Names[0].Name || !camel.MatchString(name) || seen[name] {
+				t.Errorf("reason %q: want the variable's name %q, CamelCase, once", name, spec.Names[0].Name)
+			}
+			if literal.Elts[1].(*ast.SelectorExpr).Sel.Name == "OK" {
+				t.Errorf("reason %q has code OK", name)
+			}
+			seen[name] = true
+			return true
+		})
+	}
+	if len(seen) < 20 {
+		t.Fatalf("found only %d reasons: has the list moved?", len(seen))
+	}
+}

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package volume puts files into a pod's volume.
+//
+// A volume is a tmpfs of its own ([Tmpfs]), so secret content never reaches a disk. Its content ([Payload]) is switched as a whole:
+//
+//	<root>/..2026_11_23_10_11_12.1234567/   the files
+//	<root>/..data -> ..2026_11_23_10_11_12.1234567
+//	<root>/db-password -> ..data/db-password
+//
+// The rename of ..data is the one step that makes new content visible, so a reader that opens files below ..data sees one
+// complete set or the other, whatever happens to the writer in between. This is the layout of Kubernetes' own Secret volumes
+// and of the Secrets Store CSI driver.
+package volume

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Tmpfs mounts and unmounts volumes. The zero value is not usable; call [NewTmpfs].
+type Tmpfs struct {
+	size int64
+	// withoutSwapFlag is set once the kernel has refused the noswap option (it came with Linux 6.4).
+	withoutSwapFlag atomic.Bool
+}
+
+// NewTmpfs returns a Tmpfs whose volumes hold at most size bytes.
+func NewTmpfs(size int64) *Tmpfs { return &Tmpfs{size: size} }
+
+// Mounted reports whether target is the root of a mounted file system. A target that does not exist is not mounted.
+func (*Tmpfs) Mounted(target string) (bool, error) {
+	var info unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, target, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_BASIC_STATS, &info)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, &os.PathError{Op: "statx", Path: target, Err: err}
+	}
+	return info.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
+}
+
+// Mount makes target (with its parents, mode 0750) if it is missing and mounts a new tmpfs on it: limited in size, without
+// executables, set-user-id or devices, and kept out of swap where the kernel can.
+func (t *Tmpfs) Mount(target string) error {
+	if err := os.MkdirAll(target, 0o750); err != nil {
+		return fmt.Errorf("making the mount point: %w", err)
+	}
+	options := fmt.Sprintf("size=%d,mode=0755", t.size)
+	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	if !t.withoutSwapFlag.Load() {
+		err := unix.Mount("tmpfs", target, "tmpfs", flags, options+",noswap")
+		if !errors.Is(err, unix.EINVAL) {
+			return pathError("mount", target, err)
+		}
+	}
+	if err := unix.Mount("tmpfs", target, "tmpfs", flags, options); err != nil {
+		return pathError("mount", target, err)
+	}
+	t.withoutSwapFlag.Store(true)
+	return nil
+}
+
+// Unmount unmounts everything mounted on target. A mount that somebody still uses is emptied and detached, so that the call does not
+// fail and the content is gone all the same.
+func (t *Tmpfs) Unmount(target string) error {
+	for {
+		mounted, err := t.Mounted(target)
+		if err != nil || !mounted {
+			return err
+		}
+		switch err := unix.Unmount(target, unix.UMOUNT_NOFOLLOW); {
+		case err == nil, errors.Is(err, unix.EINVAL): // EINVAL: unmounted by somebody else in between
+		case errors.Is(err, unix.EBUSY):
+			emptied := empty(target)
+			if err := unix.Unmount(target, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH); err != nil {
+				return pathError("unmount", target, err)
+			}
+			if emptied != nil {
+				return fmt.Errorf("emptying a volume in use: %w", emptied)
+			}
+		default:
+			return pathError("unmount", target, err)
+		}
+	}
+}
+
+// Remove unmounts target and removes its directory. A target that does not exist is no error.
+func (t *Tmpfs) Remove(target string) error {
+	if err := t.Unmount(target); err != nil {
+		return err
+	}
+	if err := empty(target); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("emptying the mount point: %w", err)
+	}
+	if err := os.Remove(target); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing the mount point: %w", err)
+	}
+	return nil
+}
+
+// empty removes the entries of dir. It stays on dir's file system.
+func empty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, entry := range entries {
+		failures = append(failures, os.RemoveAll(filepath.Join(dir, entry.Name())))
+	}
+	return errors.Join(failures...)
+}
+
+func pathError(op, path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &os.PathError{Op: op, Path: path, Err: err}
+}
+
+func groupOf(info fs.FileInfo) int {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(stat.Gid)
+	}
+	return -1
+}
