@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/vaultferry/vaultferry/internal/entra"
+	"github.com/vaultferry/vaultferry/internal/keyvault"
+	"github.com/vaultferry/vaultferry/internal/provider"
+	"github.com/vaultferry/vaultferry/internal/telemetry"
+)
+
+// providerFlags are the flags of "vaultferry provider". Those of the Azure provider for the Secrets Store CSI Driver keep their
+// names and defaults.
+type providerFlags struct {
+	endpoint       string
+	healthzPort    int
+	healthzPath    string
+	healthzTimeout time.Duration
+	prometheusPort int
+	cloudName      string
+	pemChain       bool
+	separateFiles  bool
+	tokenProxyURL  string
+	sniName        string
+	userAgent      string
+	pprof          bool
+	pprofPort      int
+	common         commonFlags
+}
+
+func newProviderCommand(env environment) *cobra.Command {
+	f := &providerFlags{}
+	cmd := &cobra.Command{
+		Use:   "provider",
+		Short: "Run the Azure provider",
+		Long: "The Azure provider reads objects from Azure Key Vault for the CSI driver, which asks over a unix socket. It acts with the\n" +
+			"identity of the pod's service account. HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are honoured.",
+		Example: "  vaultferry provider --endpoint=unix:///provider/azure.sock\n" +
+			"  vaultferry provider prepare --dir=/provider --gid=65532",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.common.version {
+				return printVersion(env.stdout)
+			}
+			return runProvider(cmd.Context(), f, env)
+		},
+	}
+	f.add(cmd)
+	cmd.AddCommand(newPrepareCommand(env))
+	return cmd
+}
+
+func (f *providerFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.endpoint, "endpoint", "unix:///provider/azure.sock", "socket that the driver calls")
+	flags.IntVar(&f.healthzPort, "healthz-port", 8989, "port of the health endpoint; 0: none")
+	flags.StringVar(&f.healthzPath, "healthz-path", "/healthz", "path of the health endpoint")
+	flags.DurationVar(&f.healthzTimeout, "healthz-timeout", 5*time.Second, "how long a health check may take")
+	flags.IntVar(&f.prometheusPort, "prometheus-port", 8898, "port of /metrics; 0: none")
+	flags.StringVar(&f.cloudName, "cloud-name", "AzurePublicCloud", "cloud of classes that set no cloudName")
+	flags.BoolVar(&f.pemChain, "construct-pem-chain", true, "order the certificates of a chain; without effect until certificates are supported")
+	flags.BoolVar(&f.separateFiles, "write-cert-and-key-in-separate-files", false, "not supported yet")
+	flags.StringVar(&f.tokenProxyURL, "token-proxy-url", "", "not supported yet")
+	flags.StringVar(&f.sniName, "sni-name", "", "not supported yet")
+	flags.StringVar(&f.userAgent, "custom-user-agent", "", "beginning of the User-Agent header towards Azure, at most 24 characters")
+	flags.BoolVar(&f.pprof, "enable-pprof", false, "serve profiles on the loopback interface")
+	flags.IntVar(&f.pprofPort, "pprof-port", 6060, "port of the profiles")
+	f.common.add(flags)
+}
+
+func (f *providerFlags) validate() error {
+	for _, port := range []struct {
+		flag  string
+		value int
+	}{{"--healthz-port", f.healthzPort}, {"--prometheus-port", f.prometheusPort}, {"--pprof-port", f.pprofPort}} {
+		if port.value < 0 || port.value > 65535 {
+			return fmt.Errorf("%s must be a port from 0 to 65535, not %d", port.flag, port.value)
+		}
+	}
+	_, knownCloud := entra.CloudNamed(f.cloudName)
+	switch {
+	case !knownCloud:
+		return fmt.Errorf("--cloud-name must be one of %s, not %q", strings.Join(entra.CloudNames(), ", "), f.cloudName)
+	case !strings.HasPrefix(f.healthzPath, "/") || strings.ContainsAny(f.healthzPath, " {}"):
+		return fmt.Errorf("--healthz-path must be a path such as /healthz, not %q", f.healthzPath)
+	case f.healthzTimeout <= 0:
+		return errors.New("--healthz-timeout must be above 0")
+	case len(f.userAgent) > 24 || strings.ContainsAny(f.userAgent, " \r\n\t"):
+		return fmt.Errorf("--custom-user-agent must have at most 24 characters and no space, not %q", f.userAgent)
+	case f.separateFiles:
+		return errors.New("--write-cert-and-key-in-separate-files is not supported yet in this version")
+	case f.tokenProxyURL != "" || f.sniName != "":
+		return errors.New("--token-proxy-url and --sni-name (identity binding) are not supported yet in this version")
+	}
+	if _, err := socketPath("--endpoint", f.endpoint); err != nil {
+		return err
+	}
+	return f.common.validate()
+}
+
+// applicationID is what the requests to Azure begin their User-Agent with; Azure allows 24 characters.
+func (f *providerFlags) applicationID() string {
+	if f.userAgent != "" {
+		return f.userAgent
+	}
+	id := "vaultferry/" + version
+	return id[:min(len(id), 24)]
+}
+
+func runProvider(ctx context.Context, f *providerFlags, env environment) error {
+	if err := f.validate(); err != nil {
+		return err
+	}
+	if err := hardenProcess(); err != nil {
+		return err
+	}
+	log := f.common.logger(env.stderr)
+	build := telemetry.NewBuild(version)
+	registry := telemetry.NewRegistry("provider", build)
+	metrics, err := provider.NewMetrics(registry)
+	if err != nil {
+		return err
+	}
+	server, err := f.server(metrics, log)
+	if err != nil {
+		return err
+	}
+	health, err := provider.NewHealth(f.endpoint, f.healthzTimeout)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = health.Close() }()
+	probes := http.NewServeMux()
+	probes.Handle("GET "+f.healthzPath, health)
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return server.Run(ctx) })
+	group.Go(func() error { return serveHTTP(ctx, portAddr(f.healthzPort), probes) })
+	group.Go(func() error { return serveHTTP(ctx, portAddr(f.prometheusPort), telemetry.MetricsHandler(registry)) })
+	if f.pprof {
+		group.Go(func() error { return serveHTTP(ctx, fmt.Sprintf("127.0.0.1:%d", f.pprofPort), pprofHandler()) })
+	}
+	log.InfoContext(ctx, "Provider started", slog.String("version", build.Version), slog.String("cloud", f.cloudName))
+	err = group.Wait()
+	log.Info("Provider stopped")
+	return err
+}
+
+// server wires the provider's parts.
+func (f *providerFlags) server(metrics *provider.Metrics, log *slog.Logger) (*provider.Server, error) {
+	transport := entra.NewTransport(http.ProxyFromEnvironment)
+	tokens, err := entra.New(entra.Config{Transport: transport, ApplicationID: f.applicationID()})
+	if err != nil {
+		return nil, err
+	}
+	reader, err := keyvault.New(keyvault.Config{
+		Transport: transport, ApplicationID: f.applicationID(), Observe: metrics.ObserveObject,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return provider.New(provider.Config{
+		Endpoint: f.endpoint, Version: version, Cloud: f.cloudName, Objects: reader,
+		Session: func(cloud entra.Cloud, tenant, clientID string, assertion entra.Assertion) keyvault.TokenSource {
+			return tokens.Session(cloud, tenant, clientID, assertion)
+		},
+		Logger: log, Metrics: metrics,
+	})
+}
+
+// portAddr is the listening address of a port, "" for 0.
+func portAddr(port int) string {
+	if port == 0 {
+		return ""
+	}
+	return fmt.Sprintf(":%d", port)
+}
+
+func newPrepareCommand(env environment) *cobra.Command {
+	var (
+		dir, name string
+		gid       int
+		common    commonFlags
+	)
+	cmd := &cobra.Command{
+		Use:   "prepare",
+		Short: "Make the providers' directory writable for the provider",
+		Long: "The provider does not run as root, but its socket lives in a directory of the node that belongs to root. This, run as\n" +
+			"root before it, makes the directory writable for the provider's group, with the sticky bit, so that the provider can make\n" +
+			"its own socket and touch no other.",
+		Example: "  vaultferry provider prepare --dir=/provider --gid=65532",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if gid < 0 {
+				return fmt.Errorf("--gid must be a group id, not %d", gid)
+			}
+			return provider.Prepare(dir, name, gid, common.logger(env.stderr))
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&dir, "dir", "/provider", "the providers' directory")
+	flags.StringVar(&name, "socket", "azure.sock", "name of the provider's socket in it")
+	flags.IntVar(&gid, "gid", 65532, "group of the provider")
+	flags.BoolVar(&common.json, "log-format-json", false, "log JSON objects")
+	return cmd
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command app stands in for a workload in the demo and the end-to-end tests: it knows nothing of Vaultferry. Run without a name of one of
+// its tools it waits to be stopped; as ls, cat or env it does what they do, since its image holds nothing else.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	os.Exit(run(os.Args, os.Environ(), os.Stdout, os.Stderr))
+}
+
+func run(args, environ []string, stdout, stderr io.Writer) int {
+	var err error
+	switch filepath.Base(args[0]) {
+	case "ls":
+		err = list(args[1:], stdout)
+	case "cat":
+		err = cat(args[1:], stdout)
+	case "env":
+		slices.Sort(environ)
+		fmt.Fprintln(stdout, strings.Join(environ, "\n"))
+	default:
+		wait()
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n", filepath.Base(args[0]), err)
+		return 1
+	}
+	return 0
+}
+
+func wait() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	<-ctx.Done()
+}
+
+// list prints the names in each directory; with -l also mode and group.
+func list(args []string, w io.Writer) error {
+	long := len(args) > 0 && args[0] == "-l"
+	if long {
+		args = args[1:]
+	}
+	if len(args) == 0 {
+		args = []string{"."}
+	}
+	var failures []error
+	for _, dir := range args {
+		entries, err := os.ReadDir(dir)
+		failures = append(failures, err)
+		for _, entry := range entries {
+			switch {
+			case strings.HasPrefix(entry.Name(), "."):
+			case long:
+				failures = append(failures, describe(w, filepath.Join(dir, entry.Name())))
+			default:
+				fmt.Fprintln(w, entry.Name())
+			}
+		}
+	}
+	return errors.Join(failures...)
+}
+
+func describe(w io.Writer, path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	group := uint32(0)
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		group = stat.Gid
+	}
+	_, err = fmt.Fprintf(w, "%v %d %d %s\n", info.Mode(), group, info.Size(), filepath.Base(path))
+	return err
+}
+
+func cat(args []string, w io.Writer) error {
+	for _, path := range args {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(content); err != nil {
+			return err
+		}
+	}
+	return nil
+}

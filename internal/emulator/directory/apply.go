@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package directory
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vaultferry/vaultferry/internal/emulator/arm"
+	"github.com/vaultferry/vaultferry/internal/emulator/guid"
+	"github.com/vaultferry/vaultferry/internal/emulator/hosts"
+	"github.com/vaultferry/vaultferry/internal/emulator/secrets"
+	"github.com/vaultferry/vaultferry/internal/emulator/state"
+)
+
+// Apply takes over a state: what it declares is added or updated. Grants
+// (federated credentials, client secrets, role assignments) that an earlier
+// state declared and this one does not are withdrawn; identities, vaults and
+// secrets stay. What was made at run time stays.
+func (d *Directory) Apply(st *state.State) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.settings = settingsOf(st)
+	d.withdraw()
+	for i := range st.Applications {
+		d.applyApplication(&st.Applications[i])
+	}
+	for i := range st.ManagedIdentities {
+		d.applyManagedIdentity(&st.ManagedIdentities[i])
+	}
+	for i := range st.Vaults {
+		d.applyVault(&st.Vaults[i])
+	}
+	for _, ra := range st.RoleAssignments {
+		role, _ := arm.FindRole(ra.Role)
+		d.assign(Assignment{
+			Name: guid.FromName("roleAssignment", role.GUID, ra.Assignee, ra.Scope),
+			Role: role, PrincipalID: strings.ToLower(ra.Assignee), Scope: ra.Scope,
+			Created: d.now(), declared: true,
+		})
+	}
+}
+
+func settingsOf(st *state.State) Settings {
+	return Settings{
+		Names:                        hosts.Names{Login: st.Names.Login, VaultSuffix: st.Names.VaultSuffix, Impersonate: *st.Names.Impersonate},
+		SubscriptionID:               st.SubscriptionID,
+		ResourceGroup:                st.ResourceGroup,
+		Location:                     st.Location,
+		LegacyFederatedErrors:        st.LegacyFederatedErrors,
+		ApplicationTokenLifetime:     time.Duration(st.TokenLifetimes.Application),
+		ManagedIdentityTokenLifetime: time.Duration(st.TokenLifetimes.ManagedIdentity),
+		Tenants:                      st.Tenants,
+		Issuers:                      st.Issuers,
+	}
+}
+
+func (d *Directory) withdraw() {
+	d.assignments = slices.DeleteFunc(d.assignments, func(a Assignment) bool { return a.declared })
+	for _, p := range d.principals {
+		p.Secrets = nil
+		p.Credentials = slices.DeleteFunc(p.Credentials, func(f FederatedCredential) bool { return f.declared })
+	}
+}
+
+func (d *Directory) applyApplication(app *state.Application) {
+	p := d.principal(Application, "", app.Name)
+	p.TenantID, p.ClientID, p.ObjectID = app.TenantID, app.ClientID, app.ObjectID
+	for _, s := range app.Secrets {
+		p.Secrets = append(p.Secrets, ClientSecret{s.Value, s.Expires})
+	}
+	p.declareCredentials(app.FederatedCredentials)
+}
+
+func (d *Directory) applyManagedIdentity(id *state.ManagedIdentity) {
+	p := d.principal(ManagedIdentity, id.ResourceGroup, id.Name)
+	p.TenantID, p.ClientID, p.ObjectID = id.TenantID, id.ClientID, id.PrincipalID
+	p.ResourceGroup, p.Location = id.ResourceGroup, id.Location
+	p.ResourceID = arm.IdentityID(d.settings.SubscriptionID, id.ResourceGroup, id.Name)
+	p.declareCredentials(id.FederatedCredentials)
+}
+
+func (d *Directory) principal(kind Kind, group, name string) *Principal {
+	key := principalKey(kind, group, name)
+	p := d.principals[key]
+	if p == nil {
+		p = &Principal{Kind: kind, Name: name}
+		d.principals[key] = p
+	}
+	return p
+}
+
+func principalKey(kind Kind, group, name string) string {
+	return string(kind) + "\x00" + strings.ToLower(group) + "\x00" + strings.ToLower(name)
+}
+
+func (p *Principal) declareCredentials(list []state.FederatedCredential) {
+	for _, f := range list {
+		p.Credentials = slices.DeleteFunc(p.Credentials, func(old FederatedCredential) bool {
+			return strings.EqualFold(old.Name, f.Name) || old.Issuer == f.Issuer && old.Subject == f.Subject
+		})
+		p.Credentials = append(p.Credentials, FederatedCredential{
+			Name: f.Name, Issuer: f.Issuer, Subject: f.Subject, Audience: f.Audiences[0], ID: p.credentialID(f.Name), declared: true,
+		})
+	}
+}
+
+func (p *Principal) credentialID(name string) string {
+	if p.Kind == ManagedIdentity {
+		return p.ResourceID + "/federatedIdentityCredentials/" + name
+	}
+	return guid.FromName("federatedCredential", p.ObjectID, name)
+}
+
+func (d *Directory) applyVault(v *state.Vault) {
+	vault := d.vaults[strings.ToLower(v.Name)]
+	if vault == nil {
+		vault = d.newVault(v.Name, v.ResourceGroup, v.SoftDeleteRetentionDays, v.EnablePurgeProtection)
+	}
+	vault.Location, vault.TenantID = v.Location, v.TenantID
+	for _, s := range v.Secrets {
+		vault.Secrets.Declare(s.Name, declaredVersions(s.Versions))
+	}
+}
+
+func (d *Directory) newVault(name, group string, retentionDays int, purgeProtection bool) *Vault {
+	id := arm.VaultID(d.settings.SubscriptionID, group, name)
+	v := &Vault{
+		Name: name, ResourceID: id, ResourceGroup: group, SubscriptionID: d.settings.SubscriptionID,
+		RetentionDays: retentionDays, PurgeProtection: purgeProtection,
+		Secrets: secrets.New(secrets.Config{Vault: id, RetentionDays: retentionDays, PurgeProtection: purgeProtection, Now: d.now}),
+	}
+	d.vaults[strings.ToLower(name)] = v
+	return v
+}
+
+func declaredVersions(list []state.SecretVersion) []secrets.Declared {
+	var all []secrets.Declared
+	for _, v := range list {
+		all = append(all, secrets.Declared{Version: v.Version, Value: v.Value, Attributes: secrets.Attributes{
+			ContentType: v.ContentType, Tags: v.Tags, Enabled: *v.Enabled, NotBefore: unix(v.NotBefore), Expires: unix(v.Expires),
+		}})
+	}
+	return all
+}
+
+func unix(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	seconds := t.Unix()
+	return &seconds
+}

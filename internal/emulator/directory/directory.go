@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package directory is the emulator's memory: tenants, identities with their
+// credentials, vaults and role assignments. What a state file declares and what
+// is made at run time live side by side.
+package directory
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vaultferry/vaultferry/internal/emulator/arm"
+	"github.com/vaultferry/vaultferry/internal/emulator/hosts"
+	"github.com/vaultferry/vaultferry/internal/emulator/secrets"
+	"github.com/vaultferry/vaultferry/internal/emulator/state"
+)
+
+// Errors by which callers tell what went wrong; the texts that come with them
+// are Azure's where Azure has one.
+var (
+	// ErrNotFound: the named thing is not there.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: the thing is there already.
+	ErrConflict = errors.New("conflict")
+	// ErrInvalid: Azure would not take such a value.
+	ErrInvalid = errors.New("invalid")
+)
+
+// A Kind tells managed identities from applications.
+type Kind string
+
+// The kinds of principals.
+const (
+	Application     Kind = "application"
+	ManagedIdentity Kind = "managedIdentity"
+)
+
+// A Principal is a managed identity, or an application with its service
+// principal.
+type Principal struct {
+	Kind     Kind
+	Name     string
+	TenantID string
+	ClientID string
+	ObjectID string
+	// ResourceID, ResourceGroup and Location are those of a managed identity.
+	ResourceID, ResourceGroup, Location string
+
+	Credentials []FederatedCredential
+	Secrets     []ClientSecret
+}
+
+// A FederatedCredential trusts the tokens of one subject of one issuer.
+type FederatedCredential struct {
+	Name, Issuer, Subject, Audience string
+	// ID is the ARM or Graph id.
+	ID       string
+	declared bool
+}
+
+// A ClientSecret is a password of an application.
+type ClientSecret struct {
+	Value string
+	// Expires is zero for a secret that does not.
+	Expires time.Time
+}
+
+// A Vault is a key vault.
+type Vault struct {
+	Name, ResourceID, ResourceGroup, Location, TenantID string
+	SubscriptionID                                      string
+	RetentionDays                                       int
+	PurgeProtection                                     bool
+	// Secrets is shared, not a copy.
+	Secrets *secrets.Store
+}
+
+// An Assignment grants a role.
+type Assignment struct {
+	// Name is the assignment's GUID.
+	Name        string
+	Role        arm.Role
+	PrincipalID string
+	Scope       string
+	Created     time.Time
+	declared    bool
+}
+
+// Settings are what a state file sets for the emulator as a whole.
+type Settings struct {
+	Names                         hosts.Names
+	SubscriptionID, ResourceGroup string
+	Location                      string
+	LegacyFederatedErrors         bool
+	ApplicationTokenLifetime      time.Duration
+	ManagedIdentityTokenLifetime  time.Duration
+	Tenants                       []state.Tenant
+	Issuers                       []state.Issuer
+}
+
+// Directory is safe for concurrent use. What its methods return are copies,
+// except for the secrets of a vault.
+type Directory struct {
+	now func() time.Time
+
+	mu          sync.RWMutex
+	settings    Settings
+	principals  map[string]*Principal
+	vaults      map[string]*Vault
+	assignments []Assignment
+}
+
+// New returns a directory that holds what an empty state file declares.
+func New(now func() time.Time) (*Directory, error) {
+	empty, err := state.Parse("default", []byte("{}"), nil)
+	if err != nil {
+		return nil, err
+	}
+	d := &Directory{now: now, principals: map[string]*Principal{}, vaults: map[string]*Vault{}}
+	d.Apply(empty)
+	return d, nil
+}
+
+// Settings returns the current settings.
+func (d *Directory) Settings() Settings {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.settings
+}
+
+// Tenant finds a tenant by its id or name.
+func (d *Directory) Tenant(idOrName string) (state.Tenant, bool) {
+	for _, t := range d.Settings().Tenants {
+		if strings.EqualFold(t.ID, idOrName) || t.Name != "" && strings.EqualFold(t.Name, idOrName) {
+			return t, true
+		}
+	}
+	return state.Tenant{}, false
+}
+
+// Client finds a principal of a tenant by its client id.
+func (d *Directory) Client(tenantID, clientID string) (Principal, bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, p := range d.principals {
+		if strings.EqualFold(p.ClientID, clientID) && strings.EqualFold(p.TenantID, tenantID) {
+			return p.clone(), true
+		}
+	}
+	return Principal{}, false
+}
+
+// Principals lists all principals of a kind by name.
+func (d *Directory) Principals(kind Kind) []Principal {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	var all []Principal
+	for _, p := range d.principals {
+		if p.Kind == kind {
+			all = append(all, p.clone())
+		}
+	}
+	slices.SortFunc(all, func(a, b Principal) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Vault finds a vault by its name.
+func (d *Directory) Vault(name string) (Vault, bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	v, ok := d.vaults[strings.ToLower(name)]
+	if !ok {
+		return Vault{}, false
+	}
+	return *v, true
+}
+
+// Vaults lists all vaults by name.
+func (d *Directory) Vaults() []Vault {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	var all []Vault
+	for _, v := range d.vaults {
+		all = append(all, *v)
+	}
+	slices.SortFunc(all, func(a, b Vault) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+func (p *Principal) clone() Principal {
+	c := *p
+	c.Credentials = slices.Clone(p.Credentials)
+	c.Secrets = slices.Clone(p.Secrets)
+	return c
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package hosts decides by a host name alone which service it stands for: the
+// public names of each Azure cloud, and the emulator's own names.
+package hosts
+
+import (
+	"net"
+	"strings"
+)
+
+// A Kind is what a host name stands for.
+type Kind int
+
+// The kinds of host names.
+const (
+	// Unknown is any name that the emulator does not stand for.
+	Unknown Kind = iota
+	// Login is Entra ID.
+	Login
+	// Vault is one key vault's data plane.
+	Vault
+)
+
+// Names are the names that the emulator answers to.
+type Names struct {
+	// Login is an own name for Entra ID, e.g. "login.azure.test". Optional.
+	Login string
+	// VaultSuffix is an own parent domain of vaults, e.g. "vault.azure.test".
+	// Optional.
+	VaultSuffix string
+	// Impersonate also answers to the public names of the Azure clouds.
+	Impersonate bool
+}
+
+// A Match tells what a host name stands for.
+type Match struct {
+	Kind Kind
+	// Vault is the vault's name, lower case, when Kind is Vault.
+	Vault string
+	// Suffix is the parent domain of vaults that goes with the name.
+	Suffix string
+	// Login is the Entra name that goes with the name.
+	Login string
+}
+
+type cloud struct {
+	suffix string
+	// logins holds the cloud's Entra names, the preferred one first.
+	logins []string
+}
+
+func publicClouds() []cloud {
+	return []cloud{
+		{"vault.azure.net", []string{"login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net"}},
+		{"vault.usgovcloudapi.net", []string{"login.microsoftonline.us", "login.usgovcloudapi.net"}},
+		{"vault.azure.cn", []string{"login.partner.microsoftonline.cn", "login.chinacloudapi.cn"}},
+	}
+}
+
+func (n Names) clouds() []cloud {
+	var all []cloud
+	if n.Login != "" && n.VaultSuffix != "" {
+		all = append(all, cloud{n.VaultSuffix, []string{n.Login}})
+	}
+	if n.Impersonate {
+		all = append(all, publicClouds()...)
+	}
+	return all
+}
+
+// Match looks up a host name, with or without a port.
+func (n Names) Match(host string) Match {
+	name, _ := Split(host)
+	for _, c := range n.clouds() {
+		for _, login := range c.logins {
+			if strings.EqualFold(name, login) {
+				return Match{Kind: Login, Suffix: c.suffix, Login: strings.ToLower(name)}
+			}
+		}
+		vault, isVault := strings.CutSuffix(name, "."+strings.ToLower(c.suffix))
+		if isVault && vault != "" && !strings.Contains(vault, ".") {
+			return Match{Kind: Vault, Vault: vault, Suffix: strings.ToLower(c.suffix), Login: strings.ToLower(c.logins[0])}
+		}
+	}
+	return Match{}
+}
+
+// Aliases are the Entra names that name the same cloud as login, preferred one
+// first; nil for a name that the emulator does not stand for.
+func (n Names) Aliases(login string) []string {
+	for _, c := range n.clouds() {
+		for _, l := range c.logins {
+			if strings.EqualFold(l, login) {
+				return c.logins
+			}
+		}
+	}
+	return nil
+}
+
+// VaultSuffixes lists the parent domains of vaults.
+func (n Names) VaultSuffixes() []string {
+	var all []string
+	for _, c := range n.clouds() {
+		all = append(all, c.suffix)
+	}
+	return all
+}
+
+// PreferredSuffix is the parent domain under which vault URLs are shown: the
+// public one when it is impersonated, else the own one.
+func (n Names) PreferredSuffix() string {
+	if n.Impersonate || n.VaultSuffix == "" {
+		return publicClouds()[0].suffix
+	}
+	return n.VaultSuffix
+}
+
+// PreferredLogin is the Entra name that goes with PreferredSuffix.
+func (n Names) PreferredLogin() string {
+	if n.Impersonate || n.Login == "" {
+		return publicClouds()[0].logins[0]
+	}
+	return n.Login
+}
+
+// Split separates a host from its port. The name comes back in lower case and
+// without a trailing dot, the port as ":8443" or "".
+func Split(host string) (name, port string) {
+	name = host
+	if h, p, err := net.SplitHostPort(host); err == nil {
+		name, port = h, ":"+p
+	}
+	return strings.ToLower(strings.TrimSuffix(name, ".")), port
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package emulator
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/vaultferry/vaultferry/internal/emulator/fault"
+	"github.com/vaultferry/vaultferry/internal/emulator/state"
+)
+
+// Reload reads the state file again. If there is anything wrong with it the
+// state stays as it is, and the error is kept for the status as well.
+func (e *Emulator) Reload() error {
+	if e.cfg.StateFile == "" {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	st, files, err := state.Load(e.cfg.StateFile)
+	e.watched = files
+	var faults []fault.Fault
+	if err == nil {
+		faults, err = declaredFaults(e.cfg.StateFile, st.Faults)
+	}
+	e.stateError = err
+	if err != nil {
+		return err
+	}
+	e.directory.Apply(st)
+	e.faults.Declare(faults)
+	e.stateLoaded = e.cfg.Now()
+	return nil
+}
+
+func declaredFaults(file string, list []state.Fault) ([]fault.Fault, error) {
+	var faults []fault.Fault
+	var problems []error
+	for i, f := range list {
+		one := fault.Fault{
+			Service: f.Service, Vault: f.Vault, Operation: f.Operation, Identity: f.Identity, Object: f.Object,
+			Status: f.Status, RetryAfter: fault.Duration(f.RetryAfter), Latency: fault.Duration(f.Latency),
+			Reset: f.Reset, Blackhole: f.Blackhole, Count: f.Count,
+		}
+		if err := one.Check(); err != nil {
+			problems = append(problems, fmt.Errorf("%s:%d: faults[%d]: %w", file, f.Line, i, err))
+		}
+		faults = append(faults, one)
+	}
+	return faults, errors.Join(problems...)
+}
+
+// watch reloads when the state file, or a file that it names, has changed and
+// come to rest. It compares contents: a kubelet swaps links above the file, an
+// editor replaces it, and neither shows in the same way.
+func (e *Emulator) watch(ctx context.Context) {
+	if e.cfg.StateFile == "" {
+		return
+	}
+	ticker := time.NewTicker(e.cfg.PollInterval)
+	defer ticker.Stop()
+	loaded := e.fingerprint()
+	before := loaded
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		now := e.fingerprint()
+		if now != loaded && now == before {
+			if err := e.Reload(); err != nil {
+				e.cfg.Log.Error("the state file has changed and cannot be used, keeping the state as it is", "file", e.cfg.StateFile, "error", err)
+			} else {
+				e.cfg.Log.Info("state file reloaded", "file", e.cfg.StateFile)
+			}
+			loaded = now
+		}
+		before = now
+	}
+}
+
+func (e *Emulator) fingerprint() [sha256.Size]byte {
+	e.mu.Lock()
+	files := e.watched
+	e.mu.Unlock()
+	sum := sha256.New()
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		content := sha256.Sum256(data)
+		fmt.Fprintf(sum, "%s\x00%x\x00%t\x00", name, content, err != nil) //nolint:errcheck // a hash takes everything
+	}
+	return [sha256.Size]byte(sum.Sum(nil))
+}

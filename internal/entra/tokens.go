@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package entra
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+)
+
+const (
+	defaultTimeout       = 3500 * time.Millisecond
+	defaultIdle          = time.Hour
+	defaultMaxIdentities = 4096
+	// maxAnswer bounds an answer of Entra ID, in bytes. Real ones stay under 10 KiB.
+	maxAnswer = 256 << 10
+)
+
+// Config configures [New].
+type Config struct {
+	// Transport carries the requests to Entra ID; see [NewTransport]. Required.
+	Transport http.RoundTripper
+	// ApplicationID begins the User-Agent header, at most 24 characters without spaces.
+	ApplicationID string
+	// Timeout bounds getting one token, all retries included. Default 3.5 s.
+	Timeout time.Duration
+	// Idle is how long the token of an identity that nobody asks for is kept. Default 1 h.
+	Idle time.Duration
+	// MaxIdentities bounds how many identities' tokens are kept; the one unused for longest goes first. Default 4096.
+	MaxIdentities int
+}
+
+// Identity is everything that decides what an access token may do, and so the key under which it is kept.
+type Identity struct {
+	// Cloud is where the tenant is.
+	Cloud Cloud
+	// Tenant is the tenant's id or one of its domain names.
+	Tenant string
+	// ClientID is the client id of the managed identity or application.
+	ClientID string
+	// Subject is the service account that the token is obtained for.
+	Subject string
+	// Issuer is the OIDC issuer of the service account's cluster.
+	Issuer string
+}
+
+// Tokens gets and keeps access tokens. It is safe for concurrent use.
+type Tokens struct {
+	config    Config
+	client    *http.Client
+	documents documents
+
+	mu sync.Mutex
+	// byUse holds *held, the one used last in front.
+	byUse *list.List
+	known map[Identity]*list.Element
+}
+
+// held is one identity's place in the list.
+type held struct {
+	identity   Identity
+	credential *credential
+	used       time.Time
+}
+
+// New returns a Tokens.
+func New(config Config) (*Tokens, error) {
+	if config.Transport == nil {
+		return nil, errors.New("entra: Config.Transport is missing")
+	}
+	if config.Timeout == 0 {
+		config.Timeout = defaultTimeout
+	}
+	if config.Idle == 0 {
+		config.Idle = defaultIdle
+	}
+	if config.MaxIdentities == 0 {
+		config.MaxIdentities = defaultMaxIdentities
+	}
+	return &Tokens{
+		config: config,
+		client: HTTPClient(config.Transport, maxAnswer),
+		byUse:  list.New(),
+		known:  map[Identity]*list.Element{},
+	}, nil
+}
+
+// Session is one request's access to one identity's tokens. It holds the request's own proof of that identity.
+type Session struct {
+	credential *credential
+	identity   Identity
+	assertion  Assertion
+}
+
+// Session returns the session in which assertion's service account acts as the client clientID of tenant.
+func (t *Tokens) Session(cloud Cloud, tenant, clientID string, assertion Assertion) *Session {
+	identity := Identity{
+		Cloud: cloud, Tenant: tenant, ClientID: clientID, Subject: assertion.Subject, Issuer: assertion.Issuer,
+	}
+	return &Session{credential: t.credential(identity), identity: identity, assertion: assertion}
+}
+
+// Identity returns the identity that the session acts as.
+func (s *Session) Identity() Identity { return s.identity }
+
+// Token returns an access token for scope: the one kept, or a new one shortly before that ends. claims, where not empty, are
+// those of a claims challenge and always lead to a new token (Microsoft identity platform, "Claims challenges"). Every
+// error is a [*reason.Error], except ctx's own when it is cancelled.
+func (s *Session) Token(ctx context.Context, scope, claims string) (azcore.AccessToken, error) {
+	return s.credential.token(ctx, s.assertion, scope, claims)
+}
+
+// Reject forgets token, which a service did not accept, so that the next call of [Session.Token] gets a new one.
+func (s *Session) Reject(token string) { s.credential.reject(token) }
+
+// credential returns the identity's credential and makes room where needed.
+func (t *Tokens) credential(identity Identity) *credential {
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for last := t.byUse.Back(); last != nil && now.Sub(last.Value.(*held).used) > t.config.Idle; last = t.byUse.Back() {
+		t.forget(last)
+	}
+	if element, ok := t.known[identity]; ok {
+		t.byUse.MoveToFront(element)
+		kept := element.Value.(*held)
+		kept.used = now
+		return kept.credential
+	}
+	if t.byUse.Len() >= t.config.MaxIdentities {
+		t.forget(t.byUse.Back())
+	}
+	fresh := &held{identity: identity, credential: newCredential(identity, t), used: now}
+	t.known[identity] = t.byUse.PushFront(fresh)
+	return fresh.credential
+}
+
+// forget drops one identity. A session that still uses its credential is not disturbed.
+func (t *Tokens) forget(element *list.Element) {
+	delete(t.known, t.byUse.Remove(element).(*held).identity)
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package entra_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/vaultferry/vaultferry/internal/entra"
+)
+
+// refusingProxy answers every CONNECT with the given status line.
+func refusingProxy(t *testing.T, line string) *url.URL {
+	t.Helper()
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n", line)
+	}))
+	t.Cleanup(proxy.Close)
+	address, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
+
+func TestAProxysRefusalKeepsItsCause(t *testing.T) {
+	proxy := refusingProxy(t, "502 no such host kv.vault.azure.net")
+	transport := entra.NewTransport(http.ProxyURL(proxy))
+	defer transport.CloseIdleConnections()
+	_, err := entra.HTTPClient(transport, 1000).Get("https://kv.vault.azure.net/")
+	refused, ok := errors.AsType[*entra.ProxyError](err)
+	if !ok || refused.Status != 502 || refused.Proxy != proxy.Host || refused.Phrase != "no such host kv.vault.azure.net" {
+		t.Fatalf("got %v", err)
+	}
+	if f := entra.Explain(err); !f.NoSuchHost || !f.Lasting {
+		t.Fatalf("got %+v", f)
+	}
+}
+
+func TestAProxyThatIsDownIsTheOneNamed(t *testing.T) {
+	gone := httptest.NewServer(http.NotFoundHandler())
+	address, _ := url.Parse(gone.URL)
+	gone.Close()
+	transport := entra.NewTransport(http.ProxyURL(address))
+	_, err := entra.HTTPClient(transport, 1000).Get("https://kv.vault.azure.net/")
+	if f := entra.Explain(err); f.NoSuchHost || !strings.Contains(f.Text, "the proxy of HTTPS_PROXY refused the connection") {
+		t.Fatalf("got %+v for %v", f, err)
+	}
+}
+
+func TestAnUntrustedCertificateIsSaidSo(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = nil
+	server.Config.ConnState = func(net.Conn, http.ConnState) {}
+	server.StartTLS()
+	defer server.Close()
+	_, err := entra.HTTPClient(entra.NewTransport(nil), 1000).Get(server.URL)
+	if f := entra.Explain(err); !strings.Contains(f.Text, "signed by unknown authority") || !strings.Contains(f.Next, "SSL_CERT_FILE") || !f.Lasting {
+		t.Fatalf("got %+v for %v", f, err)
+	}
+}
+
+func TestAnAnswersBodyIsBounded(t *testing.T) {
+	for _, tc := range []struct{ size, limit int }{{999, 1000}, {1000, 1000}, {1001, 1000}, {1 << 20, 1000}, {0, 0}, {1, 0}} {
+		client := entra.HTTPClient(roundTrip(func(r *http.Request) (*http.Response, error) {
+			return answer(r, 200, strings.Repeat("x", tc.size)), nil
+		}), int64(tc.limit))
+		response, err := client.Get("https://kv.vault.azure.net/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if fits := tc.size <= tc.limit; fits != (err == nil) || fits && len(content) != tc.size {
+			t.Fatalf("%+v: got %d bytes, %v", tc, len(content), err)
+		} else if !fits && !errors.Is(err, entra.ErrAnswerTooLarge) {
+			t.Fatalf("%+v: got %v", tc, err)
+		}
+	}
+}
+
+func TestARedirectIsNotFollowed(t *testing.T) {
+	requests := 0
+	client := entra.HTTPClient(roundTrip(func(r *http.Request) (*http.Response, error) {
+		requests++
+		moved := answer(r, 302, "")
+		moved.Header.Set("Location", "https://elsewhere.example/")
+		return moved, nil
+	}), 1000)
+	response, err := client.Get("https://kv.vault.azure.net/")
+	if err != nil || response.StatusCode != 302 || requests != 1 {
+		t.Fatalf("got %v, %v after %d requests", response, err, requests)
+	}
+	_ = response.Body.Close()
+}

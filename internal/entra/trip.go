@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package entra
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// ShouldRetry is the retry rule for Entra ID and vaults (policy.RetryOptions.ShouldRetry): a failing server and a broken
+// connection get another try, being throttled does not, because trying again adds to the load that caused it.
+func ShouldRetry(answer *http.Response, err error) bool {
+	if err != nil {
+		return !Explain(err).Lasting
+	}
+	switch answer.StatusCode {
+	case http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway,
+		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+// trip sends the requests of one exchange and remembers why the last one got no answer, which the library would reduce to
+// text.
+type trip struct {
+	client    *http.Client
+	documents *documents
+
+	mu   sync.Mutex
+	last error
+}
+
+// Do implements policy.Transporter.
+func (t *trip) Do(request *http.Request) (*http.Response, error) {
+	answer, err := t.documents.get(t.client, request)
+	if err == nil {
+		var content []byte
+		content, err = io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		answer.Body = io.NopCloser(bytes.NewReader(content))
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last = err
+	if err != nil {
+		return nil, err
+	}
+	return answer, nil
+}
+
+// lost returns why the last request got no answer, nil if it got one.
+func (t *trip) lost() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.last
+}
+
+const (
+	discoveryPath = "/.well-known/openid-configuration"
+	documentLife  = time.Hour
+	maxDocuments  = 256
+)
+
+// documents keeps the tenants' OpenID configurations, which name the token endpoint, so that each identity of a tenant does
+// not read the same one again.
+type documents struct {
+	mu   sync.Mutex
+	kept map[string]document
+}
+
+type document struct {
+	header  http.Header
+	content []byte
+	until   time.Time
+}
+
+// get answers request from memory where it can.
+func (d *documents) get(client *http.Client, request *http.Request) (*http.Response, error) {
+	if request.Method != http.MethodGet || !strings.HasSuffix(request.URL.Path, discoveryPath) {
+		return client.Do(request)
+	}
+	address := request.URL.String()
+	if doc, ok := d.find(address); ok {
+		return doc.answer(request), nil
+	}
+	answer, err := client.Do(request)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		return answer, err
+	}
+	content, err := io.ReadAll(answer.Body)
+	_ = answer.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	doc := document{answer.Header, content, time.Now().Add(documentLife)}
+	d.put(address, doc)
+	return doc.answer(request), nil
+}
+
+func (d *documents) find(address string) (document, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	doc, ok := d.kept[address]
+	return doc, ok && time.Now().Before(doc.until)
+}
+
+func (d *documents) put(address string, doc document) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.kept == nil || len(d.kept) >= maxDocuments {
+		d.kept = map[string]document{}
+	}
+	d.kept[address] = doc
+}
+
+// answer makes a response of its own for each reader.
+func (d document) answer(request *http.Request) *http.Response {
+	return &http.Response{
+		Status: "200 OK", StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: d.header.Clone(), Body: io.NopCloser(bytes.NewReader(d.content)),
+		ContentLength: int64(len(d.content)), Request: request,
+	}
+}

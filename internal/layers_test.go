@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package internal_test keeps the house in order: who may import whom, and that ARCHITECTURE.md names every room.
+package internal_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/vaultferry/vaultferry/"
+
+// layer says what one package, with the packages below it, may import.
+type layer struct {
+	// ours are the packages of this module that it may import. The packages below the layer's own path are always allowed.
+	ours []string
+	// never are import path prefixes from other modules that it must not import, with the reason in why.
+	never []string
+	why   string
+}
+
+const (
+	kubernetes = "k8s.io/"
+	azure      = "github.com/Azure/"
+	grpc       = "google.golang.org/grpc"
+)
+
+// layers is the table of ARCHITECTURE.md.
+var layers = map[string]layer{
+	"api/v1":                {never: []string{"k8s.io/client-go", grpc, azure}, why: "types that anybody may import"},
+	"api/provider/v1alpha1": {never: []string{kubernetes, azure}, why: "the contract with every provider"},
+	"internal/secret":       {never: []string{kubernetes, azure, grpc}, why: "the bottom"},
+	"internal/reason":       {never: []string{kubernetes, azure}, why: "the bottom"},
+	"internal/pemfile":      {never: []string{kubernetes, azure, grpc}, why: "pure functions"},
+	"internal/telemetry":    {ours: []string{"internal/secret", "internal/reason"}, never: []string{kubernetes, azure}, why: "shared by all processes"},
+	"internal/entra":        {ours: []string{"internal/reason", "internal/secret"}, never: []string{kubernetes}, why: "Azure without Kubernetes"},
+	"internal/volume":       {ours: []string{"internal/reason", "internal/secret"}, never: []string{kubernetes, azure, grpc}, why: "files and mounts"},
+	"internal/keyvault": {
+		ours:  []string{"internal/entra", "internal/pemfile", "internal/reason", "internal/secret"},
+		never: []string{kubernetes}, why: "Azure without Kubernetes",
+	},
+	"internal/provider": {
+		ours: []string{
+			"api/provider/v1alpha1", "internal/entra", "internal/keyvault", "internal/reason", "internal/secret", "internal/telemetry",
+		},
+		never: []string{kubernetes}, why: "Azure without Kubernetes",
+	},
+	"internal/driver": {
+		ours: []string{
+			"api/v1", "api/provider/v1alpha1", "internal/reason", "internal/secret", "internal/telemetry", "internal/volume",
+		},
+		never: []string{azure}, why: "any provider plugs in",
+	},
+	"internal/emulator": {ours: []string{"internal/telemetry"}, never: []string{kubernetes, azure}, why: "a shared parser would hide a shared bug"},
+	"cmd":               {ours: []string{"api", "internal"}},
+	"demo":              {never: []string{azure}, why: "a workload that knows nothing of Vaultferry"},
+	"test":              {ours: []string{"api", "internal"}},
+	"internal":          {},
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+}
+
+func listPackages(t *testing.T) []goPackage {
+	t.Helper()
+	list := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "./...")
+	list.Dir = ".."
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("listing packages: %v", err)
+	}
+	var packages []goPackage
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		err := decoder.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+	if len(packages) < 10 {
+		t.Fatalf("found only %d packages", len(packages))
+	}
+	return packages
+}
+
+// layerOf returns the path of the layer that a package belongs to: the longest that holds it.
+func layerOf(path string) (string, bool) {
+	best, found := "", false
+	for candidate := range layers {
+		if below(path, candidate) && len(candidate) >= len(best) {
+			best, found = candidate, true
+		}
+	}
+	return best, found
+}
+
+func below(path, parent string) bool { return path == parent || strings.HasPrefix(path, parent+"/") }
+
+func TestImportDirections(t *testing.T) {
+	for _, p := range listPackages(t) {
+		path := strings.TrimPrefix(p.ImportPath, module)
+		name, ok := layerOf(path)
+		if !ok {
+			t.Errorf("%s stands in no layer: add it to the table here and to ARCHITECTURE.md", path)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if problem := judge(name, imported); problem != "" {
+				t.Errorf("%s imports %s: %s", path, imported, problem)
+			}
+		}
+	}
+}
+
+func judge(name, imported string) string {
+	l := layers[name]
+	if ours, ok := strings.CutPrefix(imported, module); ok {
+		if below(ours, name) {
+			return ""
+		}
+		for _, allowed := range l.ours {
+			if below(ours, allowed) {
+				return ""
+			}
+		}
+		return "not in its row of the table"
+	}
+	for _, banned := range l.never {
+		if strings.HasPrefix(imported, banned) {
+			return l.why
+		}
+	}
+	return ""
+}
+
+func TestJudgeCanSayNo(t *testing.T) {
+	for imported, layer := range map[string]string{
+		module + "internal/keyvault": "internal/driver",
+		module + "internal/driver":   "internal/provider",
+		azure + "azure-sdk-for-go":   "internal/driver",
+		"k8s.io/client-go/rest":      "internal/keyvault",
+		module + "internal/entra":    "internal/emulator",
+	} {
+		if judge(layer, imported) == "" {
+			t.Errorf("%s may import %s", layer, imported)
+		}
+	}
+}
+
+func TestArchitectureNamesEveryPackage(t *testing.T) {
+	document, err := os.ReadFile("../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range listPackages(t) {
+		path := strings.TrimPrefix(p.ImportPath, module)
+		// A layer's own inner rooms are described where the layer is.
+		if name, _ := layerOf(path); strings.HasPrefix(name, "internal/") {
+			path = name
+		}
+		if !bytes.Contains(document, []byte("`"+path+"`")) {
+			t.Errorf("ARCHITECTURE.md does not name %s", path)
+		}
+	}
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package provider
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
+	"github.com/vaultferry/vaultferry/internal/entra"
+	"github.com/vaultferry/vaultferry/internal/keyvault"
+	"github.com/vaultferry/vaultferry/internal/reason"
+)
+
+// failurePrefix begins the gRPC message of a failed mount; monitoring looks for it.
+const failurePrefix = "failed to mount objects, error: "
+
+// Version implements the Version call.
+func (s *Server) Version(context.Context, *v1alpha1.VersionRequest) (*v1alpha1.VersionResponse, error) {
+	return &v1alpha1.VersionResponse{
+		Version:        "v1alpha1",
+		RuntimeName:    "secrets-store-csi-driver-provider-azure",
+		RuntimeVersion: s.config.Version,
+	}, nil
+}
+
+// Mount implements the Mount call: it answers with the files and writes none.
+func (s *Server) Mount(ctx context.Context, request *v1alpha1.MountRequest) (*v1alpha1.MountResponse, error) {
+	started := time.Now()
+	asked, err := parseRequest(request)
+	if err != nil {
+		s.config.Logger.WarnContext(ctx, "Mount refused", "reason", reason.Of(err), "error", err)
+		return nil, asStatus(err, "")
+	}
+	c, err := parseClass(asked.attributes, s.config.Cloud, hasClientSecret(asked.secrets))
+	var answer *v1alpha1.MountResponse
+	if err == nil {
+		answer, err = s.fetch(ctx, c, asked)
+	}
+	log := s.config.Logger.With(
+		"pod_namespace", c.podNamespace, "pod", c.podName, "class", c.name, "vault", c.vault, "client_id", c.clientID,
+		"objects", len(c.objects), "duration", time.Since(started).Round(time.Millisecond))
+	if err != nil {
+		log.WarnContext(ctx, "Mount failed", failureFields(err)...)
+		return nil, asStatus(err, failurePrefix)
+	}
+	log.InfoContext(ctx, "Mount answered", "files", len(answer.GetFiles()))
+	return answer, nil
+}
+
+// fetch reads the class's objects with the pod's identity.
+func (s *Server) fetch(ctx context.Context, c class, asked mountRequest) (*v1alpha1.MountResponse, error) {
+	assertion, err := c.assertion(asked.attributes, asked.secrets)
+	if err != nil {
+		return nil, err
+	}
+	// kubelet shows an error only when the call returns, and a person should see it soon; kubelet itself tries again.
+	ctx, cancel := context.WithTimeout(ctx, s.config.Budget)
+	defer cancel()
+	items := make([]keyvault.Item, len(c.objects))
+	for i, o := range c.objects {
+		items[i] = o.item
+	}
+	fetched, err := s.config.Objects.Fetch(ctx, keyvault.Request{
+		Vault: c.vault, Tokens: s.config.Session(c.cloud, c.tenant, c.clientID, assertion), Items: items,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return render(c.objects, fetched, asked.permission)
+}
+
+// render makes files of objects.
+func render(objects []object, fetched []keyvault.Object, permission fs.FileMode) (*v1alpha1.MountResponse, error) {
+	answer := &v1alpha1.MountResponse{}
+	for i, o := range objects {
+		got := fetched[i]
+		if got.OfCertificate {
+			if err := checkCertificate(o, got.ContentType); err != nil {
+				return nil, err
+			}
+		}
+		mode := permission
+		if o.mode != nil {
+			mode = *o.mode
+		}
+		answer.Files = append(answer.Files, &v1alpha1.File{
+			Path: o.path, Mode: int32(mode), Contents: got.Content.Reveal(), //nolint:gosec // at most 0o777, or what the driver sent
+		})
+		answer.ObjectVersion = append(answer.ObjectVersion, &v1alpha1.ObjectVersion{
+			Id: o.item.Type + "/" + o.item.Name, Version: got.Version,
+		})
+	}
+	return answer, nil
+}
+
+// checkCertificate accepts the one form of a certificate's secret that needs no conversion.
+func checkCertificate(o object, contentType string) error {
+	switch contentType {
+	case "application/x-pem-file":
+		return nil
+	case "application/x-pkcs12":
+		return reason.New(reason.ObjectsInvalid, "let the vault keep it as PEM: policy secretProperties.contentType application/x-pem-file",
+			"%s: secret %q belongs to a certificate kept as PKCS#12, which is not supported yet in this version", o.place, o.item.Name)
+	}
+	return reason.New(reason.VaultAnswerInvalid, "set the certificate's content type to application/x-pem-file",
+		"%s: failed to get certificate. unknown content type '%s'", o.place, reason.OneLine(contentType))
+}
+
+// mountRequest is a MountRequest with its JSON read.
+type mountRequest struct {
+	attributes, secrets map[string]string
+	permission          fs.FileMode
+}
+
+// parseRequest reads the request's JSON. The errors of encoding/json are reduced to their kind: attributes and secrets hold
+// credentials, which an error could quote.
+func parseRequest(request *v1alpha1.MountRequest) (mountRequest, error) {
+	const next = "the driver sends it; see whether driver and provider are of versions that belong together"
+	var asked mountRequest
+	if err := json.Unmarshal([]byte(request.GetAttributes()), &asked.attributes); err != nil {
+		return asked, reason.New(reason.RequestInvalid, next, "failed to unmarshal attributes, error: %s", kindOf(err))
+	}
+	if err := json.Unmarshal([]byte(request.GetSecrets()), &asked.secrets); err != nil {
+		return asked, reason.New(reason.RequestInvalid, next, "failed to unmarshal secrets, error: %s", kindOf(err))
+	}
+	var permission uint32
+	if err := json.Unmarshal([]byte(request.GetPermission()), &permission); err != nil {
+		return asked, reason.New(reason.RequestInvalid, next, "failed to unmarshal file permission, error: %s", kindOf(err))
+	}
+	asked.permission = fs.FileMode(permission) & fs.ModePerm
+	return asked, nil
+}
+
+func kindOf(err error) string {
+	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return "not of the expected type"
+	}
+	return "not valid JSON"
+}
+
+// hasClientSecret reports whether nodePublishSecretRef carries a service principal.
+func hasClientSecret(secrets map[string]string) bool {
+	for key := range secrets {
+		if strings.EqualFold(key, "clientid") || strings.EqualFold(key, "clientsecret") {
+			return true
+		}
+	}
+	return false
+}
+
+// asStatus makes the gRPC error of err.
+func asStatus(err error, prefix string) error {
+	if told, ok := errors.AsType[*reason.Error](err); ok {
+		return told.Status(prefix).Err()
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return status.FromContextError(err).Err()
+	}
+	return status.Error(codes.Unknown, prefix+reason.OneLine(err.Error()))
+}
+
+// failureFields are what a log line says about err; Microsoft's support asks for the ids.
+func failureFields(err error) []any {
+	fields := []any{"reason", reason.Of(err), "error", err}
+	if refusal, ok := errors.AsType[*entra.Refusal](err); ok {
+		fields = append(fields, slog.Group("entra", "trace_id", refusal.TraceID, "correlation_id", refusal.CorrelationID))
+	}
+	return fields
+}
