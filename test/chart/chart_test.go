@@ -59,7 +59,7 @@ func TestEveryValueSwitchedOnDecodesIntoTypedObjects(t *testing.T) {
 		"--set", "driver.extraEnv[0].name=A,driver.extraVolumes[0].name=v,driver.extraVolumeMounts[0].name=v",
 		"--set", "provider.podLabels.a=b,provider.podAnnotations.a=b,provider.annotations.a=b,provider.extraArgs[0]=--a",
 		"--set", "provider.extraEnv[0].name=A,provider.extraVolumes[0].name=v,provider.extraVolumeMounts[0].name=v",
-		"--set", "provider.tokenProxyURL=https://proxy,provider.sniName=sni,provider.customUserAgent=us er",
+		"--set", "provider.customUserAgent=us er",
 		"--set", "rotationPollInterval=1m",
 	)
 

@@ -5,6 +5,7 @@ package chart
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"slices"
 	"testing"
 
@@ -49,6 +50,9 @@ func TestEmulatorCAIsTheSameEverywhere(t *testing.T) {
 			if err != nil || !root.IsCA {
 				t.Fatalf("the certificate is no CA (%v)", err)
 			}
+			if _, err := x509.ParsePKCS1PrivateKey(pemBytes(t, secret.Data["signing.key"])); err != nil {
+				t.Fatalf("reading the signing key: %v", err)
+			}
 			config := get[corev1.ConfigMap](t, objects, "ConfigMap", "azure-emulator-ca")
 			if diff := cmp.Diff(string(secret.Data["tls.crt"]), config.Data["ca.crt"]); diff != "" {
 				t.Fatalf("the ConfigMap has another certificate (-secret +config map):\n%s", diff)
@@ -60,6 +64,16 @@ func TestEmulatorCAIsTheSameEverywhere(t *testing.T) {
 			}
 		})
 	}
+}
+
+func pemBytes(t *testing.T, text []byte) []byte {
+	t.Helper()
+	block, _ := pem.Decode(text)
+	if block == nil {
+		t.Fatalf("%q is no PEM", text)
+	}
+
+	return block.Bytes
 }
 
 func TestEmulatorIsWiredToTheProvider(t *testing.T) {

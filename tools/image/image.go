@@ -31,6 +31,8 @@ type Config struct {
 	Binaries map[string]string
 	// Entrypoint is the absolute path of the binary in the image.
 	Entrypoint string
+	// Links are absolute paths that lead to the binary, for one that looks at the name it is called by.
+	Links []string
 	// User is the numeric user, and group, that the image runs as.
 	User string
 	// Labels are put on the image. Those of the OCI image spec, "Annotations",
@@ -41,8 +43,9 @@ type Config struct {
 }
 
 const (
-	passwd = "root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n"
-	group  = "root:x:0:\nnonroot:x:65532:\n"
+	//nolint:gosec // accounts without passwords
+	passwdFile = "root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n"
+	groupFile  = "root:x:0:\nnonroot:x:65532:\n"
 )
 
 // Validate says what is wrong with the config, in the words of the flags.
@@ -52,6 +55,11 @@ func (c Config) Validate() error {
 	}
 	if !path.IsAbs(c.Entrypoint) || path.Clean(c.Entrypoint) != c.Entrypoint || c.Entrypoint == "/" {
 		return fmt.Errorf("--entrypoint %q is not a clean absolute path such as /vaultferry", c.Entrypoint)
+	}
+	for _, link := range c.Links {
+		if !path.IsAbs(link) || path.Clean(link) != link || link == c.Entrypoint || path.Dir(link) != path.Dir(c.Entrypoint) {
+			return fmt.Errorf("--link %q is not a clean absolute path beside the entrypoint", link)
+		}
 	}
 	if _, err := strconv.ParseUint(c.User, 10, 32); err != nil {
 		return fmt.Errorf("--user %q is not a number; kubelet can't tell that a name is not root", c.User)
@@ -143,13 +151,18 @@ func (c Config) layer(binary []byte) (v1.Layer, error) {
 		content []byte
 	}{
 		{"etc/", 0o755, nil},
-		{"etc/group", 0o644, []byte(group)},
-		{"etc/passwd", 0o644, []byte(passwd)},
+		{"etc/group", 0o644, []byte(groupFile)},
+		{"etc/passwd", 0o644, []byte(passwdFile)},
 		{"tmp/", 0o1777, nil},
 		{strings.TrimPrefix(c.Entrypoint, "/"), 0o755, binary},
 	}
 	for _, e := range entries {
 		if err := add(w, e.name, e.mode, e.content); err != nil {
+			return nil, err
+		}
+	}
+	for _, link := range c.Links {
+		if err := addLink(w, strings.TrimPrefix(link, "/"), path.Base(c.Entrypoint)); err != nil {
 			return nil, err
 		}
 	}
@@ -193,6 +206,17 @@ func add(w *tar.Writer, name string, mode int64, content []byte) error {
 		return fmt.Errorf("adding %q: %w", name, err)
 	}
 	if _, err := w.Write(content); err != nil {
+		return fmt.Errorf("adding %q: %w", name, err)
+	}
+
+	return nil
+}
+
+func addLink(w *tar.Writer, name, target string) error {
+	header := &tar.Header{
+		Name: name, Linkname: target, Mode: 0o777, Typeflag: tar.TypeSymlink, ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR,
+	}
+	if err := w.WriteHeader(header); err != nil {
 		return fmt.Errorf("adding %q: %w", name, err)
 	}
 

@@ -75,6 +75,7 @@ an empty /tmp. Its digest is printed to stdout.`,
 	flags := cmd.Flags()
 	flags.StringToStringVar(&cfg.Binaries, "binary", nil, "static binary for each platform, as os/arch=path (repeatable)")
 	flags.StringVar(&cfg.Entrypoint, "entrypoint", "", "absolute path of the binary in the image")
+	flags.StringSliceVar(&cfg.Links, "link", nil, "absolute path of a link to the entrypoint, in the same directory (repeatable)")
 	flags.StringVar(&cfg.User, "user", "65532", "numeric user, and group, that the image runs as")
 	flags.StringToStringVar(&cfg.Labels, "label", nil, "label of the image, as name=value (repeatable)")
 	flags.StringVar(&cfg.Tag, "tag", "", "reference of the image, with its tag")

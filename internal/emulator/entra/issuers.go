@@ -238,7 +238,7 @@ func get(ctx context.Context, client *http.Client, target, bearer string) ([]byt
 	if err != nil {
 		return nil, fmt.Errorf("fetching %q: %w", target, err)
 	}
-	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept", "application/json, application/jwk-set+json")
 	if bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+bearer)
 	}

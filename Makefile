@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make help` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION  ?= v0.1.0-dev
+GOARCH   ?= $(shell go env GOARCH)
+DIST     := dist
+PLATFORM := linux-$(GOARCH)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+IMAGES   := vaultferry azure-emulator demo-app
+GO_BUILD := CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) go build -trimpath -ldflags '$(LDFLAGS)'
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: deps
+deps: ## Install the Debian packages that the tests need (root, Debian)
+	@tools/debian.sh gcc:gcc libc6-dev:/usr/include/stdlib.h
+
+.PHONY: build
+build: ## Build the static binaries for Linux into dist/
+	@mkdir -p $(DIST)/$(PLATFORM)
+	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/vaultferry ./cmd/vaultferry
+	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/azure-emulator ./cmd/azure-emulator
+	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/demo-app ./demo/app
+
+.PHONY: images
+images: build ## Build the container images into dist/*.tar, without a container engine
+	@for name in $(IMAGES); do \
+	  link=(); [[ $$name != demo-app ]] || link=(--link /ls --link /cat --link /env); \
+	  "$$(tools/tool.sh image)" build --binary linux/$(GOARCH)=$(DIST)/$(PLATFORM)/$$name --entrypoint /$$name "$${link[@]}" \
+	    --tag localhost/vaultferry/$$name:$(VERSION) --output $(DIST)/$$name.tar >/dev/null; \
+	done
+
+.PHONY: push
+push: build ## Push the image IMAGE to REGISTRY
+	link=(); [[ $(IMAGE) != demo-app ]] || link=(--link /ls --link /cat --link /env); \
+	"$$(tools/tool.sh image)" build --binary linux/$(GOARCH)=$(DIST)/$(PLATFORM)/$(IMAGE) --entrypoint /$(IMAGE) "$${link[@]}" \
+	  --tag $(REGISTRY)/$(IMAGE):$(VERSION) --push
+
+.PHONY: cluster
+cluster: ## Build the local cluster's command into dist/
+	@mkdir -p $(DIST)
+	@CGO_ENABLED=0 go -C test/cluster build -trimpath -o $(CURDIR)/$(DIST)/cluster .
+
+.PHONY: test
+test: deps test-unit test-modules test-e2e ## Run all tests: unit, integration and (as root) end to end
+
+.PHONY: test-unit
+test-unit: ## Run the unit and integration tests of the main module, with the race detector
+	go vet ./...
+	go test -race ./api/... ./cmd/... ./demo/... ./internal/... $(wildcard ./test/integration) $(wildcard ./test/sdk) $(wildcard ./test/chart)
+
+.PHONY: test-modules
+test-modules: ## Run the tests of the nested modules
+	go -C test/cluster vet ./...
+	go -C test/cluster test -short ./...
+	go -C tools/image test ./...
+
+.PHONY: test-e2e
+test-e2e: cluster images ## Run the end-to-end tests on a local cluster (root), or on KUBECONFIG with E2E_CLUSTER=given
+	VERSION=$(VERSION) go test -count=1 -timeout 25m ./test/e2e
+
+.PHONY: lint
+lint: ## Run the linters
+	"$$(tools/tool.sh golangci-lint)" run ./...
+
+.PHONY: generate
+generate: ## Regenerate code, CRDs and the chart's schema
+	tools/generate.sh
+
+.PHONY: demo
+demo: ## Show a pod reading its secrets through workload identity, on a local cluster or on DEMO_KUBECONFIG
+	@VERSION=$(VERSION) demo/run.sh
+
+.PHONY: demo-down
+demo-down: ## Remove the demo
+	@demo/down.sh
+
+.PHONY: clean
+clean: ## Remove what was built in this checkout
+	rm -rf $(DIST)
