@@ -11,7 +11,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -184,8 +183,8 @@ func startEmulator(t *testing.T, dir string) *emulator.Emulator {
 		if err := <-done; err != nil {
 			t.Errorf("the emulator: %v", err)
 		}
-		if t.Failed() {
-			fmt.Fprintln(t.Output(), log.String())
+		if lines := strings.Split(log.String(), "\n"); t.Failed() {
+			t.Logf("the last requests:\n%s", strings.Join(lines[max(len(lines)-5, 0):], "\n"))
 		}
 	})
 	return e

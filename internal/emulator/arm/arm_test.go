@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package arm_test
+
+import (
+	"testing"
+
+	"github.com/vaultferry/vaultferry/internal/emulator/arm"
+)
+
+const sub = "/subscriptions/eeeeeeee-1111-2222-3333-444444444444"
+
+func TestContains(t *testing.T) {
+	secret := sub + "/resourceGroups/rg/providers/Microsoft.KeyVault/vaults/kv/secrets/db"
+	for scope, want := range map[string]bool{
+		"/":       true,
+		sub:       true,
+		sub + "/": true,
+		"/SUBSCRIPTIONS/EEEEEEEE-1111-2222-3333-444444444444/RESOURCEGROUPS/RG": true,
+		sub + "/resourcegroups/rg/providers/microsoft.keyvault/vaults/kv":       true,
+		secret:                    true,
+		secret + "2":              false,
+		sub + "/resourceGroups/r": false,
+		sub + "/resourceGroups/rg/providers/Microsoft.KeyVault/vaults/k":            false,
+		sub + "/resourceGroups/rg/providers/Microsoft.KeyVault/vaults/kv/secrets/d": false,
+		secret + "/versions/1":                                false,
+		"/subscriptions/aaaaaaaa-1111-2222-3333-444444444444": false,
+	} {
+		if got := arm.Contains(scope, secret); got != want {
+			t.Errorf("%s: %t", scope, got)
+		}
+	}
+}
+
+func TestCheckScope(t *testing.T) {
+	for scope, ok := range map[string]bool{
+		"/": true, sub: true, sub + "/resourceGroups/rg": true, arm.VaultID("eeeeeeee-1111-2222-3333-444444444444", "rg", "kv"): true,
+		arm.VaultID("eeeeeeee-1111-2222-3333-444444444444", "rg", "kv") + "/secrets/db": true,
+		"": false, "kv": false, "/subscriptions": false, "/subscriptions/mine": false, sub + "/resourceGroups": false,
+		sub + "/groups/rg": false, sub + "/resourceGroups/rg/vaults/kv": false, sub + "/resourceGroups/rg/providers/Microsoft.KeyVault": false,
+		sub + "//rg": false,
+	} {
+		if err := arm.CheckScope(scope); (err == nil) != ok {
+			t.Errorf("%q: %v", scope, err)
+		}
+	}
+}
+
+// Which built-in role may do what ("Azure built-in roles for Key Vault data
+// plane operations").
+func TestRoles(t *testing.T) {
+	all := []string{
+		arm.ActionGetSecret, arm.ActionReadMetadata, arm.ActionSetSecret, arm.ActionUpdateSecret, arm.ActionDeleteSecret,
+		arm.ActionPurgeSecret, arm.ActionRecoverSecret, arm.ActionBackupSecret, arm.ActionRestoreSecret,
+	}
+	allowed := map[string][]string{
+		"Key Vault Administrator":    all,
+		"Key Vault Secrets Officer":  all,
+		"Key Vault Secrets User":     {arm.ActionGetSecret, arm.ActionReadMetadata},
+		"Key Vault Certificate User": {arm.ActionGetSecret, arm.ActionReadMetadata},
+		"Key Vault Reader":           {arm.ActionReadMetadata},
+	}
+	for _, name := range arm.RoleNames() {
+		role, ok := arm.FindRole(name)
+		if !ok {
+			t.Fatalf("%s is not found by its name", name)
+		}
+		for _, by := range []string{role.GUID, role.DefinitionID("s")} {
+			if found, ok := arm.FindRole(by); !ok || found.Name != name {
+				t.Errorf("%s is not found by %s", name, by)
+			}
+		}
+		for _, action := range all {
+			want := false
+			for _, a := range allowed[name] {
+				want = want || a == action
+			}
+			if got := role.Allows(action); got != want {
+				t.Errorf("%s, %s: %t, want %t", name, action, got, want)
+			}
+		}
+	}
+	if _, ok := arm.FindRole("Secrets User"); ok {
+		t.Error("found a role that does not exist")
+	}
+}

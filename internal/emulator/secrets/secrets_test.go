@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package secrets_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/vaultferry/vaultferry/internal/emulator/secrets"
+)
+
+// model is what a vault should look like: values of each name, oldest first.
+type model struct {
+	values  map[string][]string
+	deleted map[string]bool
+}
+
+// Whatever is called in whatever order, a name is in use, deleted or free, and
+// keeps all its versions until it is purged.
+func TestStateMachine(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := secrets.New(secrets.Config{Vault: "v", RetentionDays: 7, Now: func() time.Time { return time.Unix(1_000_000, 0) }})
+		m := model{map[string][]string{}, map[string]bool{}}
+		name := func(t *rapid.T) string { return rapid.SampledFrom([]string{"a", "A", "b", "c"}).Draw(t, "name") }
+		expect := func(t *rapid.T, err, want error) {
+			if !errors.Is(err, want) {
+				t.Fatalf("got %v, want %v", err, want)
+			}
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"set": func(t *rapid.T) {
+				n, value := name(t), rapid.StringN(0, 3, -1).Draw(t, "value")
+				_, err := s.Set(n, value, secrets.Attributes{Enabled: true})
+				key := strings.ToLower(n)
+				if m.deleted[key] {
+					expect(t, err, secrets.ErrDeleted)
+					return
+				}
+				expect(t, err, nil)
+				m.values[key] = append(m.values[key], value)
+			},
+			"delete": func(t *rapid.T) {
+				n := name(t)
+				key := strings.ToLower(n)
+				_, err := s.Delete(n)
+				if m.values[key] == nil || m.deleted[key] {
+					expect(t, err, secrets.ErrNotFound)
+					return
+				}
+				expect(t, err, nil)
+				m.deleted[key] = true
+			},
+			"recover": func(t *rapid.T) {
+				n := name(t)
+				_, err := s.Recover(n)
+				if !m.deleted[strings.ToLower(n)] {
+					expect(t, err, secrets.ErrNotDeleted)
+					return
+				}
+				expect(t, err, nil)
+				delete(m.deleted, strings.ToLower(n))
+			},
+			"purge": func(t *rapid.T) {
+				n := name(t)
+				err := s.Purge(n)
+				if !m.deleted[strings.ToLower(n)] {
+					expect(t, err, secrets.ErrNotDeleted)
+					return
+				}
+				expect(t, err, nil)
+				delete(m.deleted, strings.ToLower(n))
+				delete(m.values, strings.ToLower(n))
+			},
+			"": func(t *rapid.T) { m.check(t, s) },
+		})
+	})
+}
+
+func (m model) check(t *rapid.T, s *secrets.Store) {
+	inUse, deleted := 0, 0
+	for name, values := range m.values {
+		got, err := s.Get(name, "")
+		versions, _ := s.Versions(name, "", 1000)
+		if m.deleted[name] {
+			deleted++
+			if !errors.Is(err, secrets.ErrNotFound) || len(versions) != 0 {
+				t.Fatalf("%s is deleted, got %v and %d versions", name, err, len(versions))
+			}
+			continue
+		}
+		inUse++
+		if err != nil || got.Value != values[len(values)-1] || len(versions) != len(values) {
+			t.Fatalf("%s: got %q, %v, %d versions, want %q", name, got.Value, err, len(versions), values)
+		}
+	}
+	list, _ := s.List("", 1000)
+	gone, _ := s.ListDeleted("", 1000)
+	if len(list) != inUse || len(gone) != deleted {
+		t.Fatalf("lists have %d and %d, want %d and %d", len(list), len(gone), inUse, deleted)
+	}
+}
+
+// Pages of any size, put together, are the whole list.
+func TestPages(t *testing.T) {
+	s := secrets.New(secrets.Config{Vault: "v", RetentionDays: 7, Now: time.Now})
+	for i := range 10 {
+		for range i + 1 {
+			if _, err := s.Set(fmt.Sprintf("s%d", i), "x", secrets.Attributes{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for size := 1; size <= 11; size++ {
+		names, after := 0, ""
+		for more := true; more; {
+			var page []secrets.Secret
+			page, more = s.List(after, size)
+			names += len(page)
+			after = page[len(page)-1].Name
+		}
+		versions, after := 0, ""
+		for more := true; more; {
+			var page []secrets.Secret
+			page, more = s.Versions("s9", after, size)
+			versions += len(page)
+			after = page[len(page)-1].Version
+		}
+		if names != 10 || versions != 10 {
+			t.Errorf("pages of %d: %d names, %d versions", size, names, versions)
+		}
+	}
+}
+
+func TestDeclare(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	s := secrets.New(secrets.Config{Vault: "v", RetentionDays: 7, Now: func() time.Time { return now }})
+	one := secrets.Declared{Value: "1", Attributes: secrets.Attributes{Enabled: true}}
+	two := secrets.Declared{Value: "2", Attributes: secrets.Attributes{Enabled: true}}
+	latest := func() secrets.Secret {
+		t.Helper()
+		got, err := s.Get("db", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	count := func() int {
+		all, _ := s.Versions("db", "", 100)
+		return len(all)
+	}
+	s.Declare("db", []secrets.Declared{one, two})
+	first := latest()
+	if first.Value != "2" || count() != 2 || first.Created != now.Unix() {
+		t.Errorf("declared: %+v, %d versions", first, count())
+	}
+	s.Declare("db", []secrets.Declared{one, two})
+	if count() != 2 {
+		t.Errorf("declaring again makes nothing new: %d versions", count())
+	}
+	if _, err := s.Set("db", "by a client", secrets.Attributes{Enabled: true}); err != nil {
+		t.Fatal(err)
+	}
+	s.Declare("db", []secrets.Declared{one, two})
+	if latest().Value != "by a client" {
+		t.Errorf("what a client wrote is lost: %+v", latest())
+	}
+	two.Enabled = false
+	s.Declare("db", []secrets.Declared{one, two})
+	if got, err := s.Get("db", first.Version); err != nil || got.Enabled || count() != 3 {
+		t.Errorf("attributes change in place: %+v %v", got, err)
+	}
+	two.Value = "3"
+	s.Declare("db", []secrets.Declared{one, two})
+	if latest().Value != "3" || count() != 4 {
+		t.Errorf("a changed value is a new version: %+v", latest())
+	}
+	if _, err := s.Delete("db"); err != nil {
+		t.Fatal(err)
+	}
+	s.Declare("db", []secrets.Declared{one, two})
+	if _, err := s.Get("db", ""); !errors.Is(err, secrets.ErrNotFound) {
+		t.Errorf("a deleted secret stays deleted: %v", err)
+	}
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package e2e runs Vaultferry on a real Kubernetes: real kubelet, containerd and API server, the Helm chart, and the Azure emulator in
+// Azure's place. Each test is one scenario that a user would recognise.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+const (
+	clusterName = "e2e"
+	system      = "kube-system"
+	vault       = "kv-platform-prod"
+	// canary begins every secret value of this suite, so that the last test can look for values where none may be.
+	canary = "canary-8f3ad1-"
+)
+
+// world is the cluster that all tests share.
+type world struct {
+	kube       kubernetes.Interface
+	kubeconfig string
+	command    string // of test/cluster
+	appImage   string
+	vaultID    string
+	tenant     string
+}
+
+var shared *world //nolint:gochecknoglobals // a cluster for each test would take hours
+
+func TestMain(m *testing.M) {
+	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
+		fmt.Println("end-to-end tests skipped: they need root on Linux, for a local cluster")
+		return
+	}
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) (code int) {
+	w := &world{command: filepath.Join("..", "..", "dist", "cluster")}
+	defer func() {
+		if os.Getenv("E2E_KEEP") == "" {
+			if _, err := w.cluster("down"); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				code = 1
+			}
+		}
+	}()
+	if err := w.start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	shared = w
+	return m.Run()
+}
+
+// start brings up the cluster with the chart and the emulator. What it needs in dist/ is built by "make test-e2e".
+func (w *world) start() error {
+	version := os.Getenv("VERSION")
+	if version == "" {
+		return fmt.Errorf("run the end-to-end tests with: make test-e2e")
+	}
+	if _, err := w.cluster("up", "--timeout", "5m"); err != nil {
+		return err
+	}
+	config, err := w.cluster("kubeconfig")
+	if err != nil {
+		return err
+	}
+	w.kubeconfig = string(bytes.TrimSpace(config))
+	rest, err := clientcmd.BuildConfigFromFlags("", w.kubeconfig)
+	if err != nil {
+		return err
+	}
+	rest.QPS = -1
+	if w.kube, err = kubernetes.NewForConfig(rest); err != nil {
+		return err
+	}
+	for _, image := range []string{"vaultferry", "azure-emulator", "demo-app"} {
+		if _, err := w.cluster("load-image", filepath.Join("..", "..", "dist", image+".tar")); err != nil {
+			return err
+		}
+	}
+	w.appImage = "localhost/vaultferry/demo-app:" + version
+	return w.install(version)
+}
+
+func (w *world) install(version string) error {
+	helm, err := command(nil, filepath.Join("..", "..", "tools", "tool.sh"), "helm4")
+	if err != nil {
+		return err
+	}
+	_, err = command(nil, string(bytes.TrimSpace(helm)), "upgrade", "--install", "vaultferry", filepath.Join("..", "..", "charts", "vaultferry"),
+		"--kubeconfig", w.kubeconfig, "--namespace", system, "--wait", "--timeout", "3m",
+		"--set", "image.repository=localhost/vaultferry/vaultferry,image.tag="+version,
+		"--set", "logVerbosity=4",
+		"--set", "emulator.enabled=true,emulator.image.repository=localhost/vaultferry/azure-emulator,emulator.image.tag="+version)
+	if err != nil {
+		return err
+	}
+	if _, err := w.az(nil, "keyvault", "create", "--name", vault); err != nil {
+		return err
+	}
+	id, err := w.az(nil, "keyvault", "show", "--name", vault, "-o", "tsv", "--query", "id")
+	if err != nil {
+		return err
+	}
+	w.vaultID = string(bytes.TrimSpace(id))
+	w.tenant = "ffffffff-1111-2222-3333-444444444444"
+	for _, name := range []string{"db-connection-string", "api-key", "disabled"} {
+		if _, err := w.az([]byte(canary+name), "keyvault", "secret", "set", "--vault-name", vault, "--name", name, "--file", "-"); err != nil {
+			return err
+		}
+	}
+	_, err = w.az(nil, "keyvault", "secret", "set-attributes", "--vault-name", vault, "--name", "disabled", "--enabled=false")
+	return err
+}
+
+// cluster runs the command of test/cluster.
+func (w *world) cluster(args ...string) ([]byte, error) {
+	return command(nil, w.command, append([]string{"--name", clusterName}, args...)...)
+}
+
+// kubectl runs kubectl with stdin as its standard input.
+func (w *world) kubectl(stdin []byte, args ...string) ([]byte, error) {
+	return command(stdin, w.command, append([]string{"--name", clusterName, "kubectl", "--"}, args...)...)
+}
+
+// az speaks to the emulator in the words of Azure's command line.
+func (w *world) az(stdin []byte, args ...string) ([]byte, error) {
+	return w.kubectl(stdin, append([]string{"-n", system, "exec", "-i", "deployment/azure-emulator", "--", "/azure-emulator"}, args...)...)
+}
+
+func command(stdin []byte, name string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("%s %v: %w\n%s", filepath.Base(name), args, err, stderr.String())
+	}
+	return stdout.Bytes(), nil
+}

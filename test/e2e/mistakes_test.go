@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// mistake is one thing done wrong: what the pod's event says, and that the pod starts by itself once it is mended.
+type mistake struct {
+	// breaks makes the scene wrong, before class and pod are applied; what it does to federation and role replaces the right ones.
+	breaks func(*scene)
+	// mends puts it right.
+	mends func(*scene)
+	// code is the gRPC code that kubelet reports; says is what the event tells.
+	code string
+	says []string
+}
+
+func federated(f federation) func(*scene) {
+	return func(s *scene) { s.grant(); s.federate(f) }
+}
+
+func refederate(s *scene) { s.unfederate(); s.federate(federation{}) }
+
+// wrongClass breaks a field of the class; mending restores it.
+func wrongClass(change func(*scene)) func(*scene) {
+	return func(s *scene) { s.grant(); s.federate(federation{}); change(s) }
+}
+
+func rightClass(s *scene) {
+	s.provider, s.clientParam, s.tenantParam, s.vaultParam, s.objects = "azure", s.clientID, s.tenant, vault, goodObjects
+	s.applyClass()
+}
+
+func objects(yaml string) func(*scene) {
+	return wrongClass(func(s *scene) { s.objects = yaml })
+}
+
+func one(entry string) string {
+	return "array:\n  - |\n    " + strings.ReplaceAll(entry, "\n", "\n    ") + "\n"
+}
+
+func mistakes() map[string]mistake {
+	return map[string]mistake{
+		"class-missing": {
+			wrongClass(func(s *scene) { s.objects = "" }), rightClass, "NotFound",
+			[]string{"ClassNotFound: failed to get secretproviderclass class-missing/app-kv", "not found"},
+		},
+		"provider-mistyped": {
+			wrongClass(func(s *scene) { s.provider = "azrue" }), rightClass, "NotFound",
+			[]string{"ProviderNotFound", "did you mean spec.provider: azure?"},
+		},
+		"objects-not-yaml": {objects("array:\n  - |\n    objectName: \"a\n"), rightClass, "InvalidArgument", []string{"ObjectsInvalid", "line"}},
+		"unknown-type": {
+			objects(one("objectName: api-key\nobjectType: secrte")), rightClass, "InvalidArgument", []string{"ObjectsInvalid", "secrte"},
+		},
+		"no-vault": {
+			wrongClass(func(s *scene) { s.vaultParam = "" }), rightClass, "InvalidArgument", []string{"keyvaultName is not provided"},
+		},
+		"no-tenant": {wrongClass(func(s *scene) { s.tenantParam = "" }), rightClass, "InvalidArgument", []string{"tenantId is not provided"}},
+		"no-client": {wrongClass(func(s *scene) { s.clientParam = "" }), rightClass, "InvalidArgument", []string{"clientID"}},
+		"vault-name": {
+			wrongClass(func(s *scene) { s.vaultParam = "kv_prod" }), rightClass, "InvalidArgument", []string{"VaultNameInvalid", "Invalid vault name"},
+		},
+		"path-escape": {
+			objects(one("objectName: api-key\nobjectType: secret\nobjectAlias: ../../etc/passwd")), rightClass, "InvalidArgument",
+			[]string{"must not contain '..'"},
+		},
+		"wrong-subject": {
+			federated(federation{subject: "system:serviceaccount:wrong-subject:app-sas"}), refederate, "Unauthenticated",
+			[]string{"FederatedSubjectMismatch", "AADSTS700213", "az identity federated-credential create"},
+		},
+		"wrong-issuer": {
+			federated(federation{issuer: "https://oidc.example.com/"}), refederate, "Unauthenticated",
+			[]string{"FederatedIssuerMismatch", "AADSTS700211"},
+		},
+		"wrong-audience": {
+			federated(federation{audience: "api://SomethingElse"}), refederate, "Unauthenticated",
+			[]string{"FederatedAudienceMismatch", "AADSTS700212"},
+		},
+		"no-role": {
+			func(s *scene) { s.federate(federation{}) }, (*scene).grant, "PermissionDenied",
+			[]string{"VaultForbidden", "Key Vault Secrets User", "az role assignment create"},
+		},
+		"object-missing": {
+			objects(one("objectName: nothing-here\nobjectType: secret")), rightClass, "NotFound", []string{"ObjectNotFound", "nothing-here", vault},
+		},
+		"object-disabled": {
+			objects(one("objectName: disabled\nobjectType: secret")), rightClass, "FailedPrecondition", []string{"ObjectDisabled", "disabled"},
+		},
+		"vault-unresolved": {
+			wrongClass(func(s *scene) { s.vaultParam = "kv-typo" }), rightClass, "NotFound", []string{"VaultNotFound", "kv-typo"},
+		},
+		"entra-unreachable": {
+			faulty("--service", "entra", "--identity", "id-entra-unreachable", "--blackhole"), clearFaults, "Unavailable", []string{"EntraUnreachable"},
+		},
+		"vault-unreachable": {
+			faulty("--service", "vault", "--identity", "id-vault-unreachable", "--blackhole"), clearFaults, "Unavailable", []string{"VaultUnreachable"},
+		},
+		"throttled": {
+			faulty("--service", "vault", "--identity", "id-throttled", "--status", "429", "--retry-after", "2s"), clearFaults,
+			"ResourceExhausted", []string{"VaultThrottled"},
+		},
+	}
+}
+
+func faulty(args ...string) func(*scene) {
+	return func(s *scene) {
+		s.grant()
+		s.federate(federation{})
+		s.must(s.az(nil, append([]string{"fault", "set"}, args...)...))
+	}
+}
+
+func clearFaults(s *scene) { s.must(s.az(nil, "fault", "clear")) }
+
+// Each mistake is named in an event on the pod, with what to do, on one line; mended, the pod starts without a restart of anything.
+func TestMistakesAreExplainedAndMended(t *testing.T) {
+	scenes := map[string]*scene{}
+	for name, m := range mistakes() {
+		s := newScene(t, name)
+		m.breaks(s)
+		if name != "class-missing" {
+			s.applyClass()
+		}
+		s.apply(s.pod("app", ""))
+		scenes[name] = s
+		s.t = t
+	}
+	for name, m := range mistakes() {
+		t.Run(name, func(t *testing.T) {
+			s := scenes[name]
+			s.t = t
+			s.awaitEvent(m)
+		})
+	}
+	for name, m := range mistakes() {
+		s := scenes[name]
+		s.t = t
+		m.mends(s)
+	}
+	for name, s := range scenes {
+		t.Run(name+"-mended", func(t *testing.T) {
+			s.t = t
+			s.awaitRunning("app")
+			if got := s.inPod("app", "cat", "/mnt/secrets-store/db-connection-string"); got != canary+"db-connection-string" {
+				t.Fatal("the file does not hold the secret")
+			}
+		})
+		s.t = t
+	}
+}
+
+func (s *scene) awaitEvent(m mistake) {
+	s.t.Helper()
+	s.eventually("the event", time.Minute, func() (bool, string) {
+		for _, event := range s.events("app") {
+			if !strings.Contains(event.Message, "code = "+m.code+" ") {
+				continue
+			}
+			for _, want := range m.says {
+				if !strings.Contains(event.Message, want) {
+					return false, event.Message
+				}
+			}
+			if strings.Contains(event.Message, "\n") || strings.Count(event.Message, "rpc error") != 1 {
+				s.t.Errorf("not one plain line: %q", event.Message)
+			}
+			s.t.Log(event.Message)
+			return true, ""
+		}
+		return false, s.lastEvent("app")
+	})
+}

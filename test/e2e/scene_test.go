@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// scene is one namespace with a service account and an identity of its own: what a team has.
+type scene struct {
+	*world
+	t         *testing.T
+	namespace string
+	clientID  string
+	// Parts of the manifests that tests break.
+	provider, clientParam, tenantParam, vaultParam, objects string
+}
+
+const goodObjects = `array:
+  - |
+    objectName: db-connection-string
+    objectType: secret
+    objectVersion: ""
+  - |
+    objectName: api-key
+    objectType: secret
+    objectAlias: api/key.txt
+`
+
+// newScene makes a scene in which everything is right.
+func newScene(t *testing.T, namespace string) *scene {
+	t.Helper()
+	s := &scene{world: shared, t: t, namespace: namespace, provider: "azure", vaultParam: vault, objects: goodObjects}
+	s.must(s.kubectl(nil, "create", "namespace", namespace))
+	s.must(s.kubectl(nil, "-n", namespace, "create", "serviceaccount", "app-sa"))
+	t.Cleanup(func() {
+		s.must(s.kubectl(nil, "delete", "namespace", namespace, "--wait=false"))
+	})
+	s.must(s.az(nil, "identity", "create", "--name", "id-"+namespace))
+	s.clientID = s.must(s.az(nil, "identity", "show", "--name", "id-"+namespace, "-o", "tsv", "--query", "clientId"))
+	s.clientParam, s.tenantParam = s.clientID, s.tenant
+	return s
+}
+
+func (s *scene) must(out []byte, err error) string {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(bytes.TrimSpace(out))
+}
+
+func (s *scene) grant() {
+	s.must(s.az(nil, "role", "assignment", "create", "--role", "Key Vault Secrets User", "--assignee", s.clientID, "--scope", s.vaultID))
+}
+
+// federation is a federated credential; its zero fields are filled with what is right.
+type federation struct{ issuer, subject, audience string }
+
+func (s *scene) federate(f federation) {
+	s.t.Helper()
+	if f.issuer == "" {
+		f.issuer = "https://kubernetes.default.svc.cluster.local"
+	}
+	if f.subject == "" {
+		f.subject = "system:serviceaccount:" + s.namespace + ":app-sa"
+	}
+	if f.audience == "" {
+		f.audience = "api://AzureADTokenExchange"
+	}
+	s.must(s.az(nil, "identity", "federated-credential", "create", "--name", "fic", "--identity-name", "id-"+s.namespace,
+		"--issuer", f.issuer, "--subject", f.subject, "--audience", f.audience))
+}
+
+func (s *scene) unfederate() {
+	s.must(s.az(nil, "identity", "federated-credential", "delete", "--name", "fic", "--identity-name", "id-"+s.namespace))
+}
+
+func (s *scene) applyClass() {
+	s.t.Helper()
+	parameters := ""
+	for _, p := range [][2]string{
+		{"usePodIdentity", "false"}, {"clientID", s.clientParam}, {"keyvaultName", s.vaultParam}, {"tenantId", s.tenantParam},
+	} {
+		if p[1] != "" {
+			parameters += fmt.Sprintf("    %s: %q\n", p[0], p[1])
+		}
+	}
+	indented := strings.ReplaceAll(strings.TrimRight(s.objects, "\n"), "\n", "\n      ")
+	s.apply(fmt.Sprintf(`apiVersion: secrets-store.csi.x-k8s.io/v1
+kind: SecretProviderClass
+metadata: {name: app-kv}
+spec:
+  provider: %s
+  parameters:
+%s    objects: |
+      %s
+`, s.provider, parameters, indented))
+}
+
+func (s *scene) apply(manifest string) {
+	s.t.Helper()
+	s.must(s.kubectl([]byte(manifest), "-n", s.namespace, "apply", "-f", "-"))
+}
+
+// pod is the pod of the walkthrough; extra is YAML below its spec.
+func (s *scene) pod(name, extra string) string {
+	return fmt.Sprintf(`apiVersion: v1
+kind: Pod
+metadata:
+  name: %s
+  labels: {azure.workload.identity/use: "true"}
+spec:
+%s
+`, name, s.podSpec(extra))
+}
+
+func (s *scene) podSpec(extra string) string {
+	return fmt.Sprintf(`  serviceAccountName: app-sa
+  terminationGracePeriodSeconds: 0
+  %s
+  containers:
+  - name: api
+    image: %s
+    imagePullPolicy: Never
+    volumeMounts:
+    - {name: kv, mountPath: /mnt/secrets-store, readOnly: true}
+  volumes:
+  - name: kv
+    csi:
+      driver: secrets-store.csi.k8s.io
+      readOnly: true
+      volumeAttributes: {secretProviderClass: app-kv}`, extra, s.appImage)
+}
+
+// eventually waits for a condition, which returns what it saw instead.
+func (s *scene) eventually(what string, limit time.Duration, condition func() (bool, string)) {
+	s.t.Helper()
+	saw := ""
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		var ok bool
+		if ok, saw = condition(); ok {
+			return
+		}
+	}
+	s.t.Fatalf("waited %s in vain for %s; last seen: %s", limit, what, saw)
+}
+
+func (s *scene) awaitRunning(pod string) {
+	s.t.Helper()
+	s.eventually("pod "+pod+" to run", 4*time.Minute, func() (bool, string) {
+		p, err := s.kube.CoreV1().Pods(s.namespace).Get(s.t.Context(), pod, metav1.GetOptions{})
+		if err != nil {
+			return false, err.Error()
+		}
+		return p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil, string(p.Status.Phase) + " " + s.lastEvent(pod)
+	})
+}
+
+func (s *scene) events(pod string) []corev1.Event {
+	list, err := s.kube.CoreV1().Events(s.namespace).List(s.t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.name=" + pod})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return slices.DeleteFunc(list.Items, func(e corev1.Event) bool { return e.Type != corev1.EventTypeWarning })
+}
+
+func (s *scene) lastEvent(pod string) string {
+	events := s.events(pod)
+	if len(events) == 0 {
+		return "no event"
+	}
+	return events[len(events)-1].Message
+}
+
+func (s *scene) deletePod(name string) {
+	s.t.Helper()
+	now := int64(0)
+	err := s.kube.CoreV1().Pods(s.namespace).Delete(s.t.Context(), name, metav1.DeleteOptions{GracePeriodSeconds: &now})
+	if err != nil && !apierrors.IsNotFound(err) {
+		s.t.Fatal(err)
+	}
+}
+
+// inPod runs a command in a pod.
+func (s *scene) inPod(pod string, args ...string) string {
+	s.t.Helper()
+	return s.must(s.kubectl(nil, append([]string{"-n", s.namespace, "exec", pod, "--"}, args...)...))
+}

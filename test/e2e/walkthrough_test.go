@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// Steps 2 to 4 of the walkthrough: identity, role, federated credential, class and pod; the secrets are files on a tmpfs.
+func TestPodReadsItsSecretsThroughWorkloadIdentity(t *testing.T) {
+	s := newScene(t, "payments")
+	s.grant()
+	s.federate(federation{})
+	s.applyClass()
+	s.apply(s.pod("payments-api", "securityContext: {runAsUser: 1000, runAsGroup: 1000, fsGroup: 2000}"))
+	s.awaitRunning("payments-api")
+
+	if got := s.inPod("payments-api", "ls", "/mnt/secrets-store/"); got != "api\ndb-connection-string" {
+		t.Fatalf("ls: %q", got)
+	}
+	if got := s.inPod("payments-api", "cat", "/mnt/secrets-store/db-connection-string"); got != canary+"db-connection-string" {
+		t.Fatal("the file does not hold the secret")
+	}
+	if got := s.inPod("payments-api", "cat", "/mnt/secrets-store/api/key.txt"); got != canary+"api-key" {
+		t.Fatal("the aliased file does not hold the secret")
+	}
+	if got := s.inPod("payments-api", "ls", "-l", "/mnt/secrets-store/api"); !strings.HasPrefix(got, "-rw-r--r-- 2000 ") {
+		t.Fatalf("mode and group: %q", got)
+	}
+	mount := ""
+	for line := range strings.Lines(s.must(s.cluster("exec", "--", "cat", "/proc/mounts"))) {
+		if strings.Contains(line, "kubernetes.io~csi/kv/mount") {
+			mount = line
+		}
+	}
+	for _, option := range []string{"tmpfs", "nosuid", "nodev", "noexec", "size=16384k", "mode=755", "noswap"} {
+		if !strings.Contains(mount, option) {
+			t.Errorf("the mount %q lacks %s", mount, option)
+		}
+	}
+	s.eventually("the pod status", time.Minute, func() (bool, string) {
+		out, err := s.kubectl(nil, "-n", s.namespace, "get", "secretproviderclasspodstatus", "payments-api-payments-app-kv",
+			"-o", "jsonpath={.status.mounted} {.status.objects[*].id} {.metadata.ownerReferences[0].kind}")
+		return err == nil && string(out) == "true secret/api-key secret/db-connection-string Pod", string(out)
+	})
+	if log := s.must(s.kubectl(nil, "-n", system, "logs", "deployment/azure-emulator")); !strings.Contains(log, `"operationName":"SecretGet"`) {
+		t.Error("the audit log does not attribute the read")
+	}
+}
+
+// A StatefulSet's pod comes back under its name at once, although the status of the pod before it is still being collected.
+func TestStatefulSetPodIsRecreatedAtOnce(t *testing.T) {
+	s := newScene(t, "stateful")
+	s.grant()
+	s.federate(federation{})
+	s.applyClass()
+	for range 50 {
+		s.apply(s.pod("web-0", ""))
+		s.awaitRunning("web-0")
+		for _, event := range s.events("web-0") {
+			if event.Reason == "FailedMount" {
+				t.Fatalf("a mount failed: %s", event.Message)
+			}
+		}
+		s.must(s.kubectl(nil, "-n", s.namespace, "delete", "pod", "web-0", "--grace-period=0", "--force"))
+	}
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+)
+
+// No secret value of this suite is in etcd, in a log, an event, a status or a metric. It runs last.
+func TestNoSecretLeavesATrace(t *testing.T) {
+	s := newScene(t, "no-trace")
+	s.grant()
+	s.federate(federation{})
+	s.applyClass()
+	s.apply(s.pod("app", ""))
+	s.awaitRunning("app")
+
+	etcd := s.must(s.cluster("etcd-dump"))
+	if !strings.Contains(etcd, "secretproviderclasspodstatuses/no-trace/") {
+		t.Fatal("the dump of etcd does not hold what it must")
+	}
+	places := map[string]string{
+		"etcd":     etcd,
+		"events":   s.must(s.kubectl(nil, "get", "events", "-A", "-o", "yaml")),
+		"statuses": s.must(s.kubectl(nil, "get", "secretproviderclasspodstatuses", "-A", "-o", "yaml")),
+	}
+	for _, workload := range []string{"daemonset/secrets-store-csi-driver", "daemonset/secrets-store-provider-azure", "deployment/azure-emulator"} {
+		places["log of "+workload] = s.must(s.kubectl(nil, "-n", system, "logs", workload, "--all-containers"))
+	}
+	for selector, port := range map[string]string{
+		"app=secrets-store-csi-driver": "8095", "app=secrets-store-provider-azure": "8898",
+	} {
+		pod := s.must(s.kubectl(nil, "-n", system, "get", "pods", "-l", selector, "-o", "jsonpath={.items[0].metadata.name}"))
+		metrics := s.must(s.kubectl(nil, "get", "--raw", "/api/v1/namespaces/"+system+"/pods/"+pod+":"+port+"/proxy/metrics"))
+		if !strings.Contains(metrics, "vaultferry_build_info") {
+			t.Fatalf("%s: these are not its metrics", pod)
+		}
+		places["metrics of "+pod] = metrics
+	}
+	for place, content := range places {
+		if at := strings.Index(content, canary); at >= 0 {
+			t.Errorf("a secret value is in %s: %.200q", place, content[max(0, at-80):])
+		}
+	}
+}
