@@ -66,7 +66,7 @@ func faultList(c *client) *cobra.Command {
 func faultClear(c *client) *cobra.Command {
 	var id string
 	cmd := &cobra.Command{Use: "clear", Short: "End all faults, or one", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return c.do(cmd, http.MethodDelete, "/faults?id="+url.QueryEscape(id), nil)
+		return c.do(cmd, http.MethodDelete, "/faults?id="+url.QueryEscape(id))
 	}}
 	cmd.Flags().StringVar(&id, "id", "", "id of the fault (default all)")
 	return cmd
@@ -78,7 +78,7 @@ func newRequests(c *client) *cobra.Command {
 		Use: "requests", Short: "Show how many requests were made, by vault, operation, identity and status", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if reset {
-				return c.do(cmd, http.MethodDelete, "/requests", nil)
+				return c.do(cmd, http.MethodDelete, "/requests")
 			}
 			return c.print(cmd, http.MethodGet, "/requests", nil, column{"Service", "service"}, column{"Vault", "vault"}, column{"Operation", "operation"},
 				column{"Identity", "identity"}, column{"Status", "status"}, column{"Count", "count"})
@@ -110,7 +110,7 @@ func (c *client) copy(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
-	defer body.Close() //nolint:errcheck // read only
+	defer body.Close()
 	_, err = io.Copy(cmd.OutOrStdout(), body)
 	return err
 }
@@ -123,7 +123,7 @@ func newStatus(c *client) *cobra.Command {
 
 func newReload(c *client) *cobra.Command {
 	return &cobra.Command{Use: "reload", Short: "Read the state file again now", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return c.do(cmd, http.MethodPost, "/reload", nil)
+		return c.do(cmd, http.MethodPost, "/reload")
 	}}
 }
 
@@ -132,7 +132,7 @@ func newKeys(c *client) *cobra.Command {
 	rotate := &cobra.Command{
 		Use: "rotate", Short: "Sign access tokens with a new key", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.do(cmd, http.MethodPost, fmt.Sprintf("/keys/rotate?forget=%t", forget), nil)
+			return c.do(cmd, http.MethodPost, fmt.Sprintf("/keys/rotate?forget=%t", forget))
 		},
 	}
 	rotate.Flags().BoolVar(&forget, "forget", false, "refuse the tokens of earlier keys from now on")

@@ -55,7 +55,7 @@ func identityShow(c *client) *cobra.Command {
 func identityDelete(c *client) *cobra.Command {
 	var name string
 	cmd := &cobra.Command{Use: "delete", Short: "Delete a managed identity", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return c.do(cmd, http.MethodDelete, identityPath(name)+c.groupQuery(), nil)
+		return c.do(cmd, http.MethodDelete, identityPath(name)+c.groupQuery())
 	}}
 	cmd.Flags().StringVarP(&name, "name", "n", "", "name of the identity")
 	return require(cmd, "name")
@@ -112,7 +112,7 @@ func credentialList(c *client) *cobra.Command {
 func credentialDelete(c *client) *cobra.Command {
 	var identity, name string
 	cmd := &cobra.Command{Use: "delete", Short: "Delete a federated credential", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return c.do(cmd, http.MethodDelete, identityPath(identity)+"/federated-credentials/"+url.PathEscape(name)+c.groupQuery(), nil)
+		return c.do(cmd, http.MethodDelete, identityPath(identity)+"/federated-credentials/"+url.PathEscape(name)+c.groupQuery())
 	}}
 	cmd.Flags().StringVarP(&name, "name", "n", "", "name of the federated credential")
 	cmd.Flags().StringVar(&identity, "identity-name", "", "name of the identity")

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	_ "golang.org/x/crypto/x509roots/fallback" // roots for an image that has none
@@ -24,7 +25,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := newRoot(os.Getenv)
-	root.SetArgs(args)
+	root.SetArgs(joinBooleans(args))
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -38,4 +39,20 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stderr, "azure-emulator: %v\n", err)
 	return 1
+}
+
+// joinBooleans lets a flag that is true or false have its value after a blank,
+// as az has it, which cobra takes for an argument of the command.
+func joinBooleans(args []string) []string {
+	booleans := []string{"--enabled", "--disabled", "--enable-rbac-authorization", "--enable-purge-protection"}
+	var joined []string
+	for i := 0; i < len(args); i++ {
+		if i+1 < len(args) && slices.Contains(booleans, args[i]) && (args[i+1] == "true" || args[i+1] == "false") {
+			joined = append(joined, args[i]+"="+args[i+1])
+			i++
+			continue
+		}
+		joined = append(joined, args[i])
+	}
+	return joined
 }

@@ -55,7 +55,7 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 	// Only inside a script's PATH is there a program of this name.
 	path, err := exec.LookPath(strings.Split(ts.Getenv("PATH"), ":")[0] + "/azure-emulator")
 	ts.Check(err)
-	s := &server{cmd: exec.Command(path, args...), stderr: make(chan string, 1000)} //nolint:noctx // ended below
+	s := &server{cmd: exec.Command(path, args...), stderr: make(chan string, 1000)}
 	s.cmd.Dir = ts.MkAbs(".")
 	s.cmd.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"))
 	stderr, err := s.cmd.StderrPipe()
@@ -112,7 +112,7 @@ func await(ts *testscript.TestScript, _ bool, args []string) {
 
 // get fetches a URL and wants a text in the answer.
 func get(ts *testscript.TestScript, _ bool, args []string) {
-	resp, err := http.Get(args[0]) //nolint:noctx // a loopback address of the test
+	resp, err := http.Get(args[0])
 	ts.Check(err)
 	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)

@@ -83,8 +83,8 @@ func table(w io.Writer, rows []any, columns []column) error {
 	for _, c := range columns {
 		titles, lines = append(titles, c.title), append(lines, strings.Repeat("-", len(c.title)))
 	}
-	fmt.Fprintln(tw, strings.Join(titles, "\t")) //nolint:errcheck // Flush reports it
-	fmt.Fprintln(tw, strings.Join(lines, "\t"))  //nolint:errcheck // Flush reports it
+	fmt.Fprintln(tw, strings.Join(titles, "\t"))
+	fmt.Fprintln(tw, strings.Join(lines, "\t"))
 	for _, row := range rows {
 		var cells []string
 		for _, c := range columns {
@@ -94,7 +94,7 @@ func table(w io.Writer, rows []any, columns []column) error {
 			}
 			cells = append(cells, text(cell))
 		}
-		fmt.Fprintln(tw, strings.Join(cells, "\t")) //nolint:errcheck // Flush reports it
+		fmt.Fprintln(tw, strings.Join(cells, "\t"))
 	}
 	return tw.Flush()
 }

@@ -55,7 +55,7 @@ func assignmentList(c *client) *cobra.Command {
 func assignmentDelete(c *client) *cobra.Command {
 	var req admin.AssignmentRequest
 	return assignmentFlags(&cobra.Command{Use: "delete", Short: "Withdraw the role assignments that match all given flags", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return c.do(cmd, http.MethodDelete, "/role-assignments"+assignmentQuery(req), nil)
+		return c.do(cmd, http.MethodDelete, "/role-assignments"+assignmentQuery(req))
 	}}, &req)
 }
 

@@ -124,12 +124,12 @@ func (c *client) print(cmd *cobra.Command, method, path string, in any, columns 
 }
 
 // do sends a request that has no answer.
-func (c *client) do(cmd *cobra.Command, method, path string, in any) error {
+func (c *client) do(cmd *cobra.Command, method, path string) error {
 	a, err := c.api()
 	if err != nil {
 		return err
 	}
-	return a.Do(cmd.Context(), method, path, in, nil)
+	return a.Do(cmd.Context(), method, path, nil, nil)
 }
 
 // group returns a command that only holds others.

@@ -94,18 +94,18 @@ func openAudit(name string, stdout io.Writer) (io.Writer, func(), error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening --audit-log: %w", err)
 	}
-	return file, func() { file.Close() }, nil //nolint:errcheck // every record was written already
+	return file, func() { file.Close() }, nil
 }
 
 func (f *serveFlags) banner(w io.Writer, e *emulator.Emulator) {
 	at := e.Addresses()
-	fmt.Fprintf(w, "azure-emulator %s: Entra ID and Key Vault for development and tests. NOT FOR PRODUCTION.\n", buildVersion()) //nolint:errcheck // a message
-	fmt.Fprintf(w, "  https  %s\n  admin  http://%s\n", at.TLS, at.Admin)                                                        //nolint:errcheck // a message
+	fmt.Fprintf(w, "azure-emulator %s: Entra ID and Key Vault for development and tests. NOT FOR PRODUCTION.\n", buildVersion())
+	fmt.Fprintf(w, "  https  %s\n  admin  http://%s\n", at.TLS, at.Admin)
 	if at.Proxy != "" {
-		fmt.Fprintf(w, "  proxy  http://%s (HTTPS_PROXY)\n", at.Proxy) //nolint:errcheck // a message
+		fmt.Fprintf(w, "  proxy  http://%s (HTTPS_PROXY)\n", at.Proxy)
 	}
 	if at.Health != "" {
-		fmt.Fprintf(w, "  health http://%s\n", at.Health) //nolint:errcheck // a message
+		fmt.Fprintf(w, "  health http://%s\n", at.Health)
 	}
 }
 

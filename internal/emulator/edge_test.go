@@ -55,7 +55,7 @@ func TestUnknownNameOverTLS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = tls.Client(conn, &tls.Config{ServerName: name, InsecureSkipVerify: true}).HandshakeContext(t.Context()) //nolint:gosec // no certificate is expected
+		err = tls.Client(conn, &tls.Config{ServerName: name, InsecureSkipVerify: true}).HandshakeContext(t.Context())
 		var alert tls.AlertError
 		var op *net.OpError
 		if !errors.As(err, &alert) && !errors.As(err, &op) || !strings.Contains(err.Error(), "unrecognized name") {
@@ -72,7 +72,7 @@ func TestFaults(t *testing.T) {
 	r, _ := startPlatform(t)
 	token := r.ciToken()
 	get := func() (answer, error) {
-		req, err := http.NewRequestWithContext(t.Context(), "GET", vaultURL+"/secrets/db?api-version=7.4", nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, vaultURL+"/secrets/db?api-version=7.4", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +137,7 @@ func TestBlackhole(t *testing.T) {
 	token := r.ciToken()
 	r.adminDo("POST", "/faults", map[string]any{"operation": "SecretGet", "blackhole": true}, nil)
 	ctx, cancel := context.WithCancel(t.Context())
-	req, err := http.NewRequestWithContext(ctx, "GET", vaultURL+"/secrets/db?api-version=7.4", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, vaultURL+"/secrets/db?api-version=7.4", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +303,7 @@ func TestAdminRefusesBrowsers(t *testing.T) {
 		"an origin":    func(q *http.Request) { q.Header.Set("Origin", "https://evil.example") },
 		"another host": func(q *http.Request) { q.Host = "evil.example:8444" },
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), "GET", r.admin.URL+"/status", nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.admin.URL+"/status", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -330,7 +330,7 @@ func TestHealth(t *testing.T) {
 			}
 			data, _ := io.ReadAll(resp.Body)
 			resp.Body.Close()
-			if resp.StatusCode != 200 || !strings.Contains(string(data), want) {
+			if resp.StatusCode != http.StatusOK || !strings.Contains(string(data), want) {
 				t.Errorf("%s%s: %s %s", base, path, resp.Status, data)
 			}
 		}
@@ -349,5 +349,26 @@ func TestAuditFollow(t *testing.T) {
 	line, err := bufio.NewReader(body).ReadString('\n')
 	if err != nil || !strings.Contains(line, `"operationName":"Authentication"`) {
 		t.Errorf("%q %v", line, err)
+	}
+}
+
+// The limits that Azure sets to federated credentials hold for the admin API.
+func TestCredentialLimits(t *testing.T) {
+	r := start(t, "managedIdentities: [{name: id-app}]")
+	create := func(i int) error {
+		return r.admin.Do(t.Context(), "POST", "/identities/id-app/federated-credentials", admin.CredentialRequest{
+			Name: fmt.Sprintf("fic-%d", i), Issuer: "https://issuer.example", Subject: fmt.Sprint(i)}, nil)
+	}
+	for i := range 20 {
+		if err := create(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var refused *admin.APIError
+	if err := create(20); !errors.As(err, &refused) || refused.Status != 400 || !strings.Contains(refused.Message, "20") {
+		t.Errorf("the 21st: %v", err)
+	}
+	if err := create(19); err != nil {
+		t.Errorf("replacing the 20th: %v", err)
 	}
 }

@@ -214,7 +214,7 @@ func (l *listeners) open(cfg Config) error {
 			continue
 		}
 		var err error
-		if *one.listener, err = net.Listen("tcp", one.address); err != nil {
+		if *one.listener, err = new(net.ListenConfig).Listen(context.Background(), "tcp", one.address); err != nil {
 			l.close()
 			return fmt.Errorf("listening on %s %s: %w", one.flag, one.address, err)
 		}
@@ -225,7 +225,7 @@ func (l *listeners) open(cfg Config) error {
 func (l *listeners) close() {
 	for _, one := range []net.Listener{l.tls, l.proxy, l.admin, l.health} {
 		if one != nil {
-			one.Close() //nolint:errcheck // nothing was accepted
+			one.Close()
 		}
 	}
 }

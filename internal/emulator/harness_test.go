@@ -102,7 +102,7 @@ func start(t *testing.T, stateYAML string, change ...func(*emulator.Config)) *ru
 		t.Fatalf("New: %v", err)
 	}
 	r.Emulator = e
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- e.Run(ctx) }()
 	r.http = r.client()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/vaultferry/vaultferry/internal/emulator/proxy"
@@ -60,7 +61,7 @@ func (e *Emulator) server(h http.Handler) *http.Server {
 // before anything listens, so whoever is answered finds the emulator ready.
 func (e *Emulator) health() *http.ServeMux {
 	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(e.counters)
+	metrics.MustRegister(e.counters, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	ok := func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) } //nolint:errcheck // the client is gone
 	mux.HandleFunc("GET /healthz", ok)

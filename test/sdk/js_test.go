@@ -61,7 +61,7 @@ func TestJavaScriptSDK(t *testing.T) {
 	token := writeIssuer(t, dir)
 	e := startEmulator(t, dir)
 	write(t, filepath.Join(dir, "ca.pem"), e.CA())
-	cmd := exec.CommandContext(t.Context(), node, "secrets.mjs") //nolint:gosec // the node that node.sh found
+	cmd := exec.CommandContext(t.Context(), node, "secrets.mjs")
 	cmd.Dir = dir
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + dir,

@@ -39,7 +39,7 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 	if err != nil {
 		return err
 	}
-	defer body.Close() //nolint:errcheck // read only
+	defer body.Close()
 	if out == nil {
 		return nil
 	}
@@ -72,7 +72,7 @@ func (c *Client) Stream(ctx context.Context, method, path string, in any) (io.Re
 		return nil, fmt.Errorf("calling the emulator at %s (is it running? start it with: azure-emulator serve): %w", c.URL, err)
 	}
 	if resp.StatusCode >= http.StatusBadRequest {
-		defer resp.Body.Close() //nolint:errcheck // read only
+		defer resp.Body.Close()
 		return nil, refusal(resp)
 	}
 	return resp.Body, nil

@@ -5,7 +5,6 @@ package admin
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 
 	"github.com/vaultferry/vaultferry/internal/emulator/directory"
@@ -28,7 +27,7 @@ func (s *Server) status(*http.Request) (any, error) {
 
 func (s *Server) reload(*http.Request) (any, error) {
 	if err := s.cfg.Reload(); err != nil {
-		return nil, fmt.Errorf("%w: %w", directory.ErrInvalid, err)
+		return nil, directory.Refuse(directory.ErrInvalid, "%v", err)
 	}
 	return nil, nil
 }
@@ -50,7 +49,7 @@ func (s *Server) setFault(r *http.Request) (any, error) {
 func (s *Server) clearFaults(r *http.Request) (any, error) {
 	id := r.URL.Query().Get("id")
 	if s.cfg.Faults.Clear(id) == 0 && id != "" {
-		return nil, fmt.Errorf("%w: there is no fault %q", directory.ErrNotFound, id)
+		return nil, directory.Refuse(directory.ErrNotFound, "there is no fault %q", id)
 	}
 	return nil, nil
 }

@@ -4,7 +4,6 @@ package admin
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"strings"
 
@@ -16,7 +15,7 @@ func decode(r *http.Request, v any) error {
 	dec := json.NewDecoder(r.Body)
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(v); err != nil {
-		return fmt.Errorf("%w: reading the request: %w", directory.ErrInvalid, err)
+		return directory.Refuse(directory.ErrInvalid, "reading the request: %v", err)
 	}
 	return nil
 }
@@ -108,7 +107,7 @@ func (s *Server) filter(r *http.Request) (func(directory.Assignment) bool, error
 func findRole(name string) (arm.Role, error) {
 	role, ok := arm.FindRole(name)
 	if !ok {
-		return role, fmt.Errorf("%w: Role '%s' doesn't exist. Known here: %s", directory.ErrInvalid, name, strings.Join(arm.RoleNames(), ", "))
+		return role, directory.Refuse(directory.ErrInvalid, "Role '%s' doesn't exist. Known here: %s", name, strings.Join(arm.RoleNames(), ", "))
 	}
 	return role, nil
 }
@@ -145,14 +144,14 @@ func (s *Server) createAssignment(r *http.Request) (any, error) {
 func (s *Server) deleteAssignments(r *http.Request) (any, error) {
 	query := r.URL.Query()
 	if query.Get("role") == "" && query.Get("assignee") == "" && query.Get("scope") == "" {
-		return nil, fmt.Errorf("%w: say which role assignments: role, assignee, scope or several of them", directory.ErrInvalid)
+		return nil, directory.Refuse(directory.ErrInvalid, "say which role assignments: role, assignee, scope or several of them")
 	}
 	drop, err := s.filter(r)
 	if err != nil {
 		return nil, err
 	}
 	if s.cfg.Directory.Unassign(drop) == 0 {
-		return nil, fmt.Errorf("%w: No matched assignments were found to delete", directory.ErrNotFound)
+		return nil, directory.Refuse(directory.ErrNotFound, "No matched assignments were found to delete")
 	}
 	return nil, nil
 }

@@ -43,7 +43,7 @@ func (s *Server) vault(r *http.Request) (directory.Vault, error) {
 	name := r.PathValue("vault")
 	v, ok := s.cfg.Directory.Vault(name)
 	if !ok {
-		return v, fmt.Errorf("%w: The Resource '%s/%s' was not found.", directory.ErrNotFound, arm.TypeVault, name) //nolint:staticcheck // Azure's text
+		return v, directory.Refuse(directory.ErrNotFound, "The Resource '%s/%s' was not found.", arm.TypeVault, name)
 	}
 	return v, nil
 }
@@ -89,7 +89,7 @@ func (s *Server) setSecret(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if req.Value == nil {
-		return nil, fmt.Errorf("%w: the secret needs a value", directory.ErrInvalid)
+		return nil, directory.Refuse(directory.ErrInvalid, "the secret needs a value")
 	}
 	a := secrets.Attributes{Tags: req.Tags, Enabled: true, NotBefore: seconds(req.NotBefore), Expires: seconds(req.Expires)}
 	if req.ContentType != nil {
@@ -120,7 +120,7 @@ func (s *Server) secretRequest(r *http.Request) (directory.Vault, SecretRequest,
 		return v, req, err
 	}
 	if name := r.PathValue("name"); !state.ValidObjectName(name) {
-		return v, req, fmt.Errorf("%w: the secret name %q must have 1 to 127 letters, digits and hyphens", directory.ErrInvalid, name)
+		return v, req, directory.Refuse(directory.ErrInvalid, "the secret name %q must have 1 to 127 letters, digits and hyphens", name)
 	}
 	if err := decode(r, &req); err != nil {
 		return v, req, err
@@ -133,7 +133,7 @@ func (s *Server) secretRequest(r *http.Request) (directory.Vault, SecretRequest,
 		contentType = *req.ContentType
 	}
 	if field, text := state.CheckSecret(value, contentType, req.Tags); text != "" {
-		return v, req, fmt.Errorf("%w: %s %s", directory.ErrInvalid, field, text)
+		return v, req, directory.Refuse(directory.ErrInvalid, "%s %s", field, text)
 	}
 	return v, req, nil
 }

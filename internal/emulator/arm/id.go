@@ -7,6 +7,7 @@ package arm
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/vaultferry/vaultferry/internal/emulator/guid"
@@ -45,29 +46,30 @@ func CheckScope(scope string) error {
 	if scope == "/" {
 		return nil
 	}
-	if !strings.HasPrefix(scope, "/") {
+	parts := strings.Split(strings.TrimSuffix(scope, "/"), "/")
+	if len(parts) < 3 || parts[0] != "" || !strings.EqualFold(parts[1], "subscriptions") {
 		return fmt.Errorf("scope %q is not a resource id: it starts with /subscriptions/<subscription id>", scope)
 	}
-	parts := strings.Split(strings.Trim(scope, "/"), "/")
-	if !strings.EqualFold(parts[0], "subscriptions") || len(parts) < 2 {
-		return fmt.Errorf("scope %q does not start with /subscriptions/<subscription id>", scope)
+	if !guid.Valid(parts[2]) {
+		return fmt.Errorf("scope %q: %q is not a subscription id (a GUID)", scope, parts[2])
 	}
-	if !guid.Valid(parts[1]) {
-		return fmt.Errorf("scope %q: %q is not a subscription id (a GUID)", scope, parts[1])
+	if slices.Contains(parts[1:], "") {
+		return fmt.Errorf("scope %q has an empty part", scope)
 	}
-	if len(parts) > 2 && !strings.EqualFold(parts[2], "resourceGroups") {
-		return fmt.Errorf("scope %q: after the subscription comes resourceGroups/<name>, found %q", scope, parts[2])
-	}
-	if len(parts) > 4 && !strings.EqualFold(parts[4], "providers") {
-		return fmt.Errorf("scope %q: after the resource group comes providers/<namespace>/<type>/<name>, found %q", scope, parts[4])
-	}
-	if len(parts)%2 != 0 && len(parts) <= 4 || len(parts) > 4 && len(parts) < 8 {
+	return checkBelow(scope, parts[3:])
+}
+
+// checkBelow looks at what comes after the subscription.
+func checkBelow(scope string, parts []string) error {
+	switch n := len(parts); {
+	case n == 0:
+		return nil
+	case !strings.EqualFold(parts[0], "resourceGroups"):
+		return fmt.Errorf("scope %q: after the subscription comes resourceGroups/<name>, found %q", scope, parts[0])
+	case n > 2 && !strings.EqualFold(parts[2], "providers"):
+		return fmt.Errorf("scope %q: after the resource group comes providers/<namespace>/<type>/<name>, found %q", scope, parts[2])
+	case n == 1 || n > 2 && n < 6 || n%2 != 0:
 		return fmt.Errorf("scope %q is cut short", scope)
-	}
-	for _, p := range parts {
-		if p == "" {
-			return fmt.Errorf("scope %q has an empty part", scope)
-		}
 	}
 	return nil
 }

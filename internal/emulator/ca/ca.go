@@ -161,7 +161,7 @@ func save(cfg Config, certPEM, keyPEM []byte) error {
 	if err := os.WriteFile(cfg.KeyFile, keyPEM, 0o600); err != nil {
 		return fmt.Errorf("writing the CA key: %w", err)
 	}
-	if err := os.WriteFile(cfg.CertFile, certPEM, 0o644); err != nil { //nolint:gosec // public by purpose
+	if err := os.WriteFile(cfg.CertFile, certPEM, 0o644); err != nil {
 		return fmt.Errorf("writing the CA certificate: %w", err)
 	}
 	return nil

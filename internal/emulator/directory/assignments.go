@@ -3,7 +3,6 @@
 package directory
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -16,18 +15,18 @@ import (
 // all of Azure.
 func (d *Directory) CreateVault(group, name, location string, retentionDays int, purgeProtection bool) (Vault, error) {
 	if !state.ValidVaultName(name) {
-		return Vault{}, fmt.Errorf("%w: the vault name %q must have 3 to 24 letters, digits and single hyphens, start with a letter and not end with a hyphen", ErrInvalid, name)
+		return Vault{}, Refuse(ErrInvalid, "the vault name %q must have 3 to 24 letters, digits and single hyphens, start with a letter and not end with a hyphen", name)
 	}
 	if retentionDays == 0 {
 		retentionDays = state.DefaultRetentionDays
 	}
 	if retentionDays < 7 || retentionDays > 90 {
-		return Vault{}, fmt.Errorf("%w: the retention must be between 7 and 90 days", ErrInvalid)
+		return Vault{}, Refuse(ErrInvalid, "the retention must be between 7 and 90 days")
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, exists := d.vaults[strings.ToLower(name)]; exists {
-		return Vault{}, fmt.Errorf("%w: the vault name '%s' is already in use", ErrConflict, name)
+		return Vault{}, Refuse(ErrConflict, "the vault name '%s' is already in use", name)
 	}
 	v := d.newVault(name, or(group, d.settings.ResourceGroup), retentionDays, purgeProtection)
 	v.Location, v.TenantID = or(location, d.settings.Location), strings.ToLower(d.settings.Tenants[0].ID)
@@ -47,11 +46,11 @@ func (d *Directory) ResolveAssignee(assignee string) (string, error) {
 	}
 	switch len(found) {
 	case 0:
-		return "", fmt.Errorf("%w: Cannot find user or service principal in graph database for '%s'. If the assignee is a principal id, make sure the corresponding principal is created in the tenant.", ErrNotFound, assignee) //nolint:staticcheck // az's text
+		return "", Refuse(ErrNotFound, "Cannot find user or service principal in graph database for '%s'. If the assignee is a principal id, make sure the corresponding principal is created in the tenant.", assignee)
 	case 1:
 		return found[0], nil
 	}
-	return "", fmt.Errorf("%w: %q names more than one identity; use its client id", ErrInvalid, assignee)
+	return "", Refuse(ErrInvalid, "%q names more than one identity; use its client id", assignee)
 }
 
 // PrincipalName is the name of the principal with an object id, or "".
@@ -70,7 +69,7 @@ func (d *Directory) PrincipalName(objectID string) string {
 // returns the first assignment.
 func (d *Directory) Assign(role arm.Role, principalID, scope string) (Assignment, error) {
 	if err := arm.CheckScope(scope); err != nil {
-		return Assignment{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return Assignment{}, Refuse(ErrInvalid, "%v", err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

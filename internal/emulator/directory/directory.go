@@ -7,6 +7,7 @@ package directory
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +19,7 @@ import (
 	"github.com/vaultferry/vaultferry/internal/emulator/state"
 )
 
-// Errors by which callers tell what went wrong; the texts that come with them
+// Errors by which callers tell what went wrong. The texts that come with them
 // are Azure's where Azure has one.
 var (
 	// ErrNotFound: the named thing is not there.
@@ -28,6 +29,21 @@ var (
 	// ErrInvalid: Azure would not take such a value.
 	ErrInvalid = errors.New("invalid")
 )
+
+// refusal is an error whose text is meant for a user as it is.
+type refusal struct {
+	kind error
+	text string
+}
+
+func (r *refusal) Error() string { return r.text }
+func (r *refusal) Unwrap() error { return r.kind }
+
+// Refuse makes an error of a kind (ErrNotFound, ErrConflict, ErrInvalid) with a
+// text, which may be Azure's, capital letter, full stop and all.
+func Refuse(kind error, format string, args ...any) error {
+	return &refusal{kind, fmt.Sprintf(format, args...)}
+}
 
 // A Kind tells managed identities from applications.
 type Kind string

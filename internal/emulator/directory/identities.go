@@ -3,7 +3,6 @@
 package directory
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -15,7 +14,7 @@ import (
 // `az identity create` does. An empty group or location means the default.
 func (d *Directory) CreateIdentity(group, name, location string) (Principal, error) {
 	if !state.ValidIdentityName(name) {
-		return Principal{}, fmt.Errorf("%w: the identity name %q must have 3 to 128 letters, digits, hyphens and underscores and start with a letter or digit", ErrInvalid, name)
+		return Principal{}, Refuse(ErrInvalid, "the identity name %q must have 3 to 128 letters, digits, hyphens and underscores and start with a letter or digit", name)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -53,11 +52,11 @@ func (d *Directory) identity(group, name string) (*Principal, error) {
 	}
 	switch len(found) {
 	case 0:
-		return nil, fmt.Errorf("%w: The Resource '%s/%s' under resource group '%s' was not found.", ErrNotFound, arm.TypeIdentity, name, or(group, d.settings.ResourceGroup)) //nolint:staticcheck // Azure's text
+		return nil, Refuse(ErrNotFound, "The Resource '%s/%s' under resource group '%s' was not found.", arm.TypeIdentity, name, or(group, d.settings.ResourceGroup))
 	case 1:
 		return found[0], nil
 	}
-	return nil, fmt.Errorf("%w: %d resource groups have an identity %q; say which with --resource-group", ErrInvalid, len(found), name)
+	return nil, Refuse(ErrInvalid, "%d resource groups have an identity %q; say which with --resource-group", len(found), name)
 }
 
 // DeleteIdentity removes a managed identity. Its role assignments stay, as in
@@ -86,14 +85,14 @@ func (d *Directory) CreateCredential(group, identity string, f FederatedCredenti
 		audiences = []string{state.DefaultAudience}
 	}
 	if field, text := state.CheckCredential(f.Name, f.Issuer, f.Subject, audiences); text != "" {
-		return FederatedCredential{}, fmt.Errorf("%w: %s: %s", ErrInvalid, field, text)
+		return FederatedCredential{}, Refuse(ErrInvalid, "%s: %s", field, text)
 	}
 	at := -1
 	for i, old := range p.Credentials {
 		if strings.EqualFold(old.Name, f.Name) {
 			at = i
 		} else if old.Issuer == f.Issuer && old.Subject == f.Subject {
-			return FederatedCredential{}, fmt.Errorf("%w: Issuer and subject combination already exists for this Managed Identity.", ErrConflict) //nolint:staticcheck // Azure's text
+			return FederatedCredential{}, Refuse(ErrConflict, "Issuer and subject combination already exists for this Managed Identity.")
 		}
 	}
 	f.Audience, f.ID = audiences[0], p.credentialID(f.Name)
@@ -101,7 +100,7 @@ func (d *Directory) CreateCredential(group, identity string, f FederatedCredenti
 	case at >= 0:
 		p.Credentials[at] = f
 	case len(p.Credentials) >= state.MaxFederatedCredentials:
-		return FederatedCredential{}, fmt.Errorf("%w: Too many Federated Identity Credentials: an identity can have %d", ErrInvalid, state.MaxFederatedCredentials)
+		return FederatedCredential{}, Refuse(ErrInvalid, "Too many Federated Identity Credentials: an identity can have %d", state.MaxFederatedCredentials)
 	default:
 		p.Credentials = append(p.Credentials, f)
 	}
@@ -119,7 +118,7 @@ func (d *Directory) DeleteCredential(group, identity, name string) error {
 	before := len(p.Credentials)
 	p.Credentials = slices.DeleteFunc(p.Credentials, func(f FederatedCredential) bool { return strings.EqualFold(f.Name, name) })
 	if len(p.Credentials) == before {
-		return fmt.Errorf("%w: identity %q has no federated credential %q", ErrNotFound, identity, name)
+		return Refuse(ErrNotFound, "identity %q has no federated credential %q", identity, name)
 	}
 	return nil
 }

@@ -108,7 +108,7 @@ func (c *call) fail(e *Error) {
 // reply keeps the answer; send sends it once the request is on record.
 func (c *call) reply(status int, v any) {
 	c.status = status
-	c.body, _ = json.Marshal(v) //nolint:errcheck // plain structs and maps
+	c.body, _ = json.Marshal(v)
 }
 
 func (c *call) send() {

@@ -246,7 +246,7 @@ func get(ctx context.Context, client *http.Client, target, bearer string) ([]byt
 	if err != nil {
 		return nil, fmt.Errorf("fetching %q: %w", target, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read only
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("fetching %q: answered %s", target, resp.Status)
 	}

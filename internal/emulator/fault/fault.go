@@ -20,7 +20,7 @@ const (
 	Vault = "vault"
 )
 
-// ErrInvalid: the fault makes no sense.
+// ErrInvalid is the kind of error for a fault that makes no sense.
 var ErrInvalid = errors.New("invalid fault")
 
 // A Fault says which requests fail and how. Empty selectors match everything.
@@ -72,6 +72,18 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 // Check says what makes no sense.
 func (f Fault) Check() error {
+	switch {
+	case f.Service != "" && f.Service != Entra && f.Service != Vault:
+		return fmt.Errorf("%w: service must be entra or vault", ErrInvalid)
+	case f.Service == Entra && (f.Vault != "" || f.Object != ""):
+		return fmt.Errorf("%w: service entra has no vaults and no objects", ErrInvalid)
+	case f.RetryAfter < 0 || f.Latency < 0 || f.Count < 0:
+		return fmt.Errorf("%w: retryAfter, latency and count must not be negative", ErrInvalid)
+	}
+	return f.checkEffect()
+}
+
+func (f Fault) checkEffect() error {
 	effects := 0
 	for _, set := range []bool{f.Status != 0, f.Reset, f.Blackhole} {
 		if set {
@@ -79,10 +91,6 @@ func (f Fault) Check() error {
 		}
 	}
 	switch {
-	case f.Service != "" && f.Service != Entra && f.Service != Vault:
-		return fmt.Errorf("%w: service must be entra or vault", ErrInvalid)
-	case f.Service == Entra && (f.Vault != "" || f.Object != ""):
-		return fmt.Errorf("%w: service entra has no vaults and no objects", ErrInvalid)
 	case effects > 1:
 		return fmt.Errorf("%w: set only one of status, reset and blackhole", ErrInvalid)
 	case effects == 0 && f.Latency == 0:
@@ -91,8 +99,6 @@ func (f Fault) Check() error {
 		return fmt.Errorf("%w: status must be between 400 and 599", ErrInvalid)
 	case f.RetryAfter != 0 && f.Status == 0:
 		return fmt.Errorf("%w: retryAfter needs a status", ErrInvalid)
-	case f.RetryAfter < 0 || f.Latency < 0 || f.Count < 0:
-		return fmt.Errorf("%w: retryAfter, latency and count must not be negative", ErrInvalid)
 	}
 	return nil
 }

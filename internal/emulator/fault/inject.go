@@ -54,5 +54,5 @@ func cut(w http.ResponseWriter) {
 	if tcp, ok := raw.(interface{ SetLinger(int) error }); ok {
 		tcp.SetLinger(0) //nolint:errcheck // the connection goes away either way
 	}
-	raw.Close() //nolint:errcheck // nobody is left to tell
+	raw.Close()
 }

@@ -56,7 +56,7 @@ func (c *call) replyPage(items []bundle, last string, more bool) {
 
 // nextLink is absolute and has a port, always, as in Azure.
 func (c *call) nextLink(last string) string {
-	data, _ := json.Marshal(skipToken{NextMarker: last}) //nolint:errcheck // two plain fields
+	data, _ := json.Marshal(skipToken{NextMarker: last})
 	host := c.host
 	if !strings.Contains(host, ":") {
 		host += ":443"

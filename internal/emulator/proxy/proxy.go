@@ -67,7 +67,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if _, err := conn.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
-		conn.Close() //nolint:errcheck // it is broken already
+		conn.Close()
 		return
 	}
 	h.Handover(&tunnel{Conn: conn, buffered: buffered.Reader})
@@ -82,9 +82,9 @@ func refuse(w http.ResponseWriter, status int, code, text string) {
 		http.Error(w, text, status)
 		return
 	}
-	defer conn.Close() //nolint:errcheck // nothing follows
+	defer conn.Close()
 	body := text + "\n"
-	fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\n%s: %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", //nolint:errcheck // the client is gone
+	fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\n%s: %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
 		status, text, ErrorHeader, code, len(body), body)
 }
 
@@ -128,7 +128,7 @@ func (l *Listener) Give(conn net.Conn) {
 	select {
 	case l.conns <- conn:
 	case <-l.done:
-		conn.Close() //nolint:errcheck // nobody wants it
+		conn.Close()
 	}
 }
 

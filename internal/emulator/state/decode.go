@@ -73,7 +73,7 @@ func readBounded(path string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, err
@@ -129,12 +129,12 @@ func decode(root *yaml.Node, data []byte) (*State, []Problem) {
 var (
 	lineText     = regexp.MustCompile(`^(?:yaml: )*(?:unmarshal errors:\s*)?line (\d+): (.*)$`)
 	unknownField = regexp.MustCompile(`^field (.*) not found in type `)
-	wrongType    = regexp.MustCompile("(?s)^cannot unmarshal !!(\\w+).* into (\\S+)$")
+	wrongType    = regexp.MustCompile(`(?s)^cannot unmarshal !!(\w+).* into (\S+)$`)
 )
 
 func syntaxProblem(err error) Problem {
 	if m := lineText.FindStringSubmatch(err.Error()); m != nil {
-		line, _ := strconv.Atoi(m[1]) //nolint:errcheck // digits by the pattern
+		line, _ := strconv.Atoi(m[1])
 		return Problem{Line: line, Text: "not valid YAML: " + m[2]}
 	}
 	return Problem{Line: 1, Text: "not valid YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}
@@ -147,7 +147,7 @@ func typeProblem(root *yaml.Node, text string) Problem {
 	if m == nil {
 		return Problem{Line: 1, Text: "has a value of the wrong type"}
 	}
-	line, _ := strconv.Atoi(m[1]) //nolint:errcheck // digits by the pattern
+	line, _ := strconv.Atoi(m[1])
 	problem := Problem{Line: line, Path: pathAt(root, line)}
 	if field := unknownField.FindStringSubmatch(m[2]); field != nil {
 		problem.Text = fmt.Sprintf("unknown field %q", field[1])
