@@ -6,6 +6,7 @@ set -euo pipefail
 # shellcheck source=demo/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+cd "$root"
 if foreign; then
   export KUBECONFIG=$DEMO_KUBECONFIG
   kubectl delete namespace payments --ignore-not-found

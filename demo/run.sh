@@ -12,6 +12,7 @@ set -euo pipefail
 # shellcheck source=demo/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 started=$SECONDS
+cd "$root"
 
 choose_cluster() {
   if foreign; then

@@ -158,7 +158,11 @@ func serveDriver(ctx context.Context, f *driverFlags, socket string, config *res
 	providers := driver.NewProviders(driver.ProvidersConfig{
 		Dirs: append(f.additionalProviderDirs, f.providerDir), MaxAnswerBytes: f.maxAnswerBytes, Log: log,
 	})
-	defer providers.Close()
+	defer func() {
+		if err := providers.Close(); err != nil {
+			log.Warn("Closing connections to providers", slog.Any("error", err))
+		}
+	}()
 	statuses := driver.NewStatusWriter(kube, f.nodeID, log)
 	interval := time.Duration(0)
 	if f.rotation {

@@ -25,7 +25,7 @@ func newContent(provider string, response *v1alpha1.MountResponse) *content {
 	for _, f := range response.GetFiles() {
 		c.files = append(c.files, secret.File{
 			Path:    f.GetPath(),
-			Mode:    fs.FileMode(uint32(f.GetMode())).Perm(), //nolint:gosec // only the permission bits are kept
+			Mode:    fs.FileMode(uint32(f.GetMode())).Perm(),
 			Content: secret.New(f.GetContents()),
 		})
 	}

@@ -23,7 +23,7 @@ const pathHint = "correct the file name (objectAlias, or the object's name) in t
 
 // ValidatePath reports why p cannot be a file's path inside a volume, or nil.
 func ValidatePath(p string) error {
-	problem := ""
+	var problem string
 	switch {
 	case p == "":
 		problem = "invalid path: must not be empty"

@@ -180,7 +180,7 @@ func (w *writer) makeStampDir() (string, error) {
 		return "", err
 	}
 	for {
-		name := time.Now().UTC().Format(stampLayout) + "." + strconv.FormatUint(uint64(rand.Uint32()), 10)
+		name := time.Now().UTC().Format(stampLayout) + "." + strconv.FormatUint(uint64(rand.Uint32()), 10) //nolint:gosec // it only keeps names apart
 		err := w.root.Mkdir(name, dirMode)
 		switch {
 		case errors.Is(err, fs.ErrExist):

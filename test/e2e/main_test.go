@@ -41,7 +41,7 @@ var shared *world //nolint:gochecknoglobals // a cluster for each test would tak
 
 func TestMain(m *testing.M) {
 	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
-		fmt.Println("end-to-end tests skipped: they need root on Linux, for a local cluster")
+		fmt.Fprintln(os.Stderr, "end-to-end tests skipped: they need root on Linux, for a local cluster")
 		return
 	}
 	os.Exit(run(m))

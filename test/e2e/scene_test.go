@@ -11,7 +11,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -180,15 +179,6 @@ func (s *scene) lastEvent(pod string) string {
 		return "no event"
 	}
 	return events[len(events)-1].Message
-}
-
-func (s *scene) deletePod(name string) {
-	s.t.Helper()
-	now := int64(0)
-	err := s.kube.CoreV1().Pods(s.namespace).Delete(s.t.Context(), name, metav1.DeleteOptions{GracePeriodSeconds: &now})
-	if err != nil && !apierrors.IsNotFound(err) {
-		s.t.Fatal(err)
-	}
 }
 
 // inPod runs a command in a pod.
