@@ -56,13 +56,15 @@ test-unit: ## Run the unit and integration tests of the main module, with the ra
 	go test -race ./api/... ./cmd/... ./demo/... ./internal/... $(wildcard ./test/integration) $(wildcard ./test/sdk) $(wildcard ./test/chart)
 
 .PHONY: test-modules
-test-modules: ## Run the tests of the nested modules
+test-modules: cluster ## Run the tests of the nested modules; as root they start local clusters
+	if [[ $$(id -u) -eq 0 ]]; then $(DIST)/cluster build >/dev/null; fi
 	go -C test/cluster vet ./...
-	go -C test/cluster test -short ./...
+	go -C test/cluster test -timeout 15m ./...
 	go -C tools/image test ./...
+	go -C tools/chartgen test ./...
 
 .PHONY: test-e2e
-test-e2e: cluster images ## Run the end-to-end tests on a local cluster (root), or on KUBECONFIG with E2E_CLUSTER=given
+test-e2e: cluster images ## Run the end-to-end tests on a local cluster (root)
 	VERSION=$(VERSION) go test -count=1 -timeout 25m ./test/e2e
 
 .PHONY: lint

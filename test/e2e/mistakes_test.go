@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // mistake is one thing done wrong: what the pod's event says, and that the pod starts by itself once it is mended.
@@ -169,9 +171,19 @@ func (s *scene) awaitEvent(m mistake) {
 			if strings.Contains(event.Message, "\n") || strings.Count(event.Message, "rpc error") != 1 {
 				s.t.Errorf("not one plain line: %q", event.Message)
 			}
-			s.t.Log(event.Message)
+			s.t.Logf("%s after the pod was made: %s", event.FirstTimestamp.Sub(s.created("app")), event.Message)
 			return true, ""
 		}
 		return false, s.lastEvent("app")
 	})
+}
+
+// created is when a pod was made, to the second.
+func (s *scene) created(pod string) time.Time {
+	s.t.Helper()
+	p, err := s.kube.CoreV1().Pods(s.namespace).Get(s.t.Context(), pod, metav1.GetOptions{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return p.CreationTimestamp.Time
 }
