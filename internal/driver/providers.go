@@ -215,11 +215,9 @@ func (p *Providers) missing(name string) *reason.Error {
 		return reason.New(reason.ProviderNotReady, "see the provider's pod on this node; the mount goes on as soon as it answers",
 			"provider %q has a socket but does not answer", name)
 	}
-	for _, other := range present {
-		if near(name, other) {
-			return reason.New(reason.ProviderNotFound, "did you mean spec.provider: "+other+"?",
-				"provider not found: provider %q has no socket in %s", name, where)
-		}
+	if meant := reason.Nearest(name, present); meant != "" {
+		return reason.New(reason.ProviderNotFound, "did you mean spec.provider: "+meant+"?",
+			"provider not found: provider %q has no socket in %s", name, where)
 	}
 	running := "none"
 	if len(present) > 0 {

@@ -129,20 +129,6 @@ func TestFirstDirectoryWins(t *testing.T) {
 	}
 }
 
-func TestNear(t *testing.T) {
-	for _, tc := range []struct {
-		a, b string
-		want bool
-	}{
-		{"azrue", "azure", true}, {"Azure", "azure", true}, {"azur", "azure", true}, {"azures", "azure", true},
-		{"vault", "azure", false}, {"aws", "gcp", false}, {"a", "b", false}, {"azure", "azure", true},
-	} {
-		if near(tc.a, tc.b) != tc.want {
-			t.Errorf("near(%q, %q) = %v", tc.a, tc.b, !tc.want)
-		}
-	}
-}
-
 // leaveSocket makes a socket file that nobody listens on, as a killed provider leaves it.
 func leaveSocket(t *testing.T, path string) {
 	t.Helper()

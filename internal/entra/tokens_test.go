@@ -280,7 +280,7 @@ func TestNoIdentityReceivesAnothersToken(t *testing.T) {
 				t.Fatal(err)
 			}
 			session := tokens.Session(cloud, ten, client, assertion)
-			token, err := session.Token(context.Background(), cloud.Scope(), "")
+			token, err := session.Token(t.Context(), cloud.Scope(), "")
 			if err != nil {
 				t.Fatal(err)
 			}

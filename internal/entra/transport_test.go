@@ -40,7 +40,7 @@ func TestAProxysRefusalKeepsItsCause(t *testing.T) {
 	proxy := refusingProxy(t, "502 no such host kv.vault.azure.net")
 	transport := entra.NewTransport(http.ProxyURL(proxy))
 	defer transport.CloseIdleConnections()
-	_, err := entra.HTTPClient(transport, 1000).Get("https://kv.vault.azure.net/")
+	_, err := entra.HTTPClient(transport, 1000).Get("https://kv.vault.azure.net/") //nolint:bodyclose // there is no response
 	refused, ok := errors.AsType[*entra.ProxyError](err)
 	if !ok || refused.Status != 502 || refused.Proxy != proxy.Host || refused.Phrase != "no such host kv.vault.azure.net" {
 		t.Fatalf("got %v", err)
@@ -55,7 +55,7 @@ func TestAProxyThatIsDownIsTheOneNamed(t *testing.T) {
 	address, _ := url.Parse(gone.URL)
 	gone.Close()
 	transport := entra.NewTransport(http.ProxyURL(address))
-	_, err := entra.HTTPClient(transport, 1000).Get("https://kv.vault.azure.net/")
+	_, err := entra.HTTPClient(transport, 1000).Get("https://kv.vault.azure.net/") //nolint:bodyclose // there is no response
 	if f := entra.Explain(err); f.NoSuchHost || !strings.Contains(f.Text, "the proxy of HTTPS_PROXY refused the connection") {
 		t.Fatalf("got %+v for %v", f, err)
 	}
@@ -67,7 +67,7 @@ func TestAnUntrustedCertificateIsSaidSo(t *testing.T) {
 	server.Config.ConnState = func(net.Conn, http.ConnState) {}
 	server.StartTLS()
 	defer server.Close()
-	_, err := entra.HTTPClient(entra.NewTransport(nil), 1000).Get(server.URL)
+	_, err := entra.HTTPClient(entra.NewTransport(nil), 1000).Get(server.URL) //nolint:bodyclose // there is no response
 	if f := entra.Explain(err); !strings.Contains(f.Text, "signed by unknown authority") || !strings.Contains(f.Next, "SSL_CERT_FILE") || !f.Lasting {
 		t.Fatalf("got %+v for %v", f, err)
 	}
@@ -101,7 +101,7 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 		return moved, nil
 	}), 1000)
 	response, err := client.Get("https://kv.vault.azure.net/")
-	if err != nil || response.StatusCode != 302 || requests != 1 {
+	if err != nil || response.StatusCode != http.StatusFound || requests != 1 {
 		t.Fatalf("got %v, %v after %d requests", response, err, requests)
 	}
 	_ = response.Body.Close()

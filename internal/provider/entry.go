@@ -195,7 +195,7 @@ func (e *entry) checkName(name string) {
 // misspelt points at an unknown key that looks like field.
 func (e *entry) misspelt(field string) string {
 	for _, key := range e.unknown {
-		if nearest(key, fieldNames) == field {
+		if reason.Nearest(key, fieldNames) == field {
 			return fmt.Sprintf(" (%s is unknown, did you mean %s?)", quote(key), field)
 		}
 	}

@@ -3,6 +3,7 @@
 package provider
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -105,7 +106,7 @@ func place(made, path string, log *slog.Logger) (fs.FileInfo, error) {
 // lockDir keeps two instances from moving and removing a name in dir at the same moment, and returns what ends that. Without a
 // lock, on a file system that has none, everything works but for that moment.
 func lockDir(dir string) (unlock func()) {
-	handle, err := os.Open(dir) //nolint:gosec // the directory of the endpoint
+	handle, err := os.Open(dir)
 	if err != nil {
 		return func() {}
 	}
@@ -115,7 +116,7 @@ func lockDir(dir string) (unlock func()) {
 
 // listens reports whether somebody accepts connections at path.
 func listens(path string) bool {
-	connection, err := net.DialTimeout("unix", path, time.Second)
+	connection, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "unix", path)
 	if err != nil {
 		return false
 	}

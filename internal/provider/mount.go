@@ -93,7 +93,7 @@ func render(objects []object, fetched []keyvault.Object, permission fs.FileMode)
 			mode = *o.mode
 		}
 		answer.Files = append(answer.Files, &v1alpha1.File{
-			Path: o.path, Mode: int32(mode), Contents: got.Content.Reveal(), //nolint:gosec // at most 0o777, or what the driver sent
+			Path: o.path, Mode: int32(mode), Contents: got.Content.Reveal(),
 		})
 		answer.ObjectVersion = append(answer.ObjectVersion, &v1alpha1.ObjectVersion{
 			Id: o.item.Type + "/" + o.item.Name, Version: got.Version,

@@ -80,7 +80,7 @@ func listOf(root *yaml.Node, found *problems) []*yaml.Node {
 
 func arrayHint(root *yaml.Node) string {
 	for i := 0; i < len(root.Content); i += 2 {
-		if key := root.Content[i]; nearest(key.Value, []string{"array"}) != "" {
+		if key := root.Content[i]; reason.Nearest(key.Value, []string{"array"}) != "" {
 			return fmt.Sprintf(" but %s on line %d", quote(key.Value), key.Line)
 		}
 	}

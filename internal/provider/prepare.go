@@ -19,7 +19,7 @@ import (
 // A socket named name that belongs to another user and that nobody listens on is left by a provider that ran as root; the new
 // one could not replace it, so it is removed. What somebody listens on stays.
 func Prepare(dir, name string, gid int, log *slog.Logger) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // other providers and the driver look into it
+	if err := os.MkdirAll(dir, 0o755); err != nil { // other providers and the driver look into it
 		return fmt.Errorf("making the directory %s: %w", dir, err)
 	}
 	if err := os.Chown(dir, -1, gid); err != nil {

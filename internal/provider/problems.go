@@ -40,50 +40,12 @@ func (p *problems) err() error {
 	return reason.New(p.first, "", "%s", strings.Join(told, "; ")+more)
 }
 
-// nearest returns the candidate that a misspelt word most likely means, "" if none is near.
-func nearest(word string, candidates []string) string {
-	best, distance := "", 3
-	for _, candidate := range candidates {
-		if strings.EqualFold(word, candidate) {
-			return candidate
-		}
-		if d := edits(strings.ToLower(word), strings.ToLower(candidate)); d < distance && d < len(candidate)/2 {
-			best, distance = candidate, d
-		}
-	}
-	return best
-}
-
-// didYouMean renders what nearest found.
+// didYouMean names the candidate that a misspelt word most likely means.
 func didYouMean(word string, candidates []string) string {
-	if near := nearest(word, candidates); near != "" {
+	if near := reason.Nearest(word, candidates); near != "" {
 		return fmt.Sprintf(" (did you mean %s?)", near)
 	}
 	return ""
-}
-
-// edits is the Levenshtein distance, or 99 for words too long to be a slip.
-func edits(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return 99
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			next := min(row[j]+1, row[j+1]+1, diagonal+cost)
-			diagonal, row[j+1] = row[j+1], next
-		}
-	}
-	return row[len(b)]
 }
 
 // quote shows a value of the class's author in a message, bounded.

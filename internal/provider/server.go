@@ -123,7 +123,7 @@ func (s *Server) Run(ctx context.Context) error {
 		server.Stop()
 		<-stopped
 	}
-	<-served
+	<-served //nolint:errcheck // it ended because it was told to
 	return nil
 }
 

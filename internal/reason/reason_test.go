@@ -80,6 +80,17 @@ func TestOf(t *testing.T) {
 	}
 }
 
+func TestNearest(t *testing.T) {
+	for _, tc := range []struct{ word, candidate, want string }{
+		{"azrue", "azure", "azure"}, {"Azure", "azure", "azure"}, {"azur", "azure", "azure"}, {"azures", "azure", "azure"},
+		{"secrte", "secret", "secret"}, {"vault", "azure", ""}, {"aws", "gcp", ""}, {"a", "b", ""},
+	} {
+		if got := reason.Nearest(tc.word, []string{tc.candidate}); got != tc.want {
+			t.Errorf("Nearest(%q, %q) = %q, want %q", tc.word, tc.candidate, got, tc.want)
+		}
+	}
+}
+
 // The list is data for people and dashboards: each reason's name equals its variable, is unique and carries a failing code.
 func TestListIsConsistent(t *testing.T) {
 	set := token.NewFileSet()
