@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Steps 2 to 4 of the walkthrough: identity, role, federated credential, class and pod; the secrets are files on a tmpfs.
@@ -56,14 +59,45 @@ func TestStatefulSetPodIsRecreatedAtOnce(t *testing.T) {
 	s.grant()
 	s.federate(federation{})
 	s.applyClass()
+	spec := strings.ReplaceAll(s.podSpec(""), "\n", "\n    ")
+	s.apply(`apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: web}
+spec:
+  serviceName: web
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+    ` + spec + "\n")
+	before := s.awaitNext("web-0", "")
 	for range 50 {
-		s.apply(s.pod("web-0", ""))
-		s.awaitRunning("web-0")
-		for _, event := range s.events("web-0") {
-			if event.Reason == "FailedMount" {
-				t.Fatalf("a mount failed: %s", event.Message)
-			}
-		}
-		s.must(s.kubectl(nil, "-n", s.namespace, "delete", "pod", "web-0", "--grace-period=0", "--force"))
+		s.must(s.kubectl(nil, "-n", s.namespace, "delete", "pod", "web-0", "--grace-period=0", "--force", "--wait=false"))
+		before = s.awaitNext("web-0", before)
 	}
+	for _, event := range s.events("web-0") {
+		if event.Reason == "FailedMount" && !strings.Contains(event.Message, "object \"stateful\"/\"kube-root-ca.crt\"") {
+			t.Errorf("a mount failed: %s", event.Message)
+		}
+	}
+	s.eventually("the status of the last pod", time.Minute, func() (bool, string) {
+		out, err := s.kubectl(nil, "-n", s.namespace, "get", "secretproviderclasspodstatus", "web-0-stateful-app-kv",
+			"-o", "jsonpath={.metadata.ownerReferences[0].uid}")
+		return err == nil && string(out) == before, string(out)
+	})
+}
+
+// awaitNext waits until a pod of another UID than before runs under the name, and returns its UID.
+func (s *scene) awaitNext(name, before string) string {
+	s.t.Helper()
+	uid := ""
+	s.eventually("the next pod "+name, time.Minute, func() (bool, string) {
+		pod, err := s.kube.CoreV1().Pods(s.namespace).Get(s.t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			return false, err.Error()
+		}
+		uid = string(pod.UID)
+		return uid != before && pod.Status.Phase == corev1.PodRunning, string(pod.Status.Phase) + " " + s.lastEvent(name)
+	})
+	return uid
 }
