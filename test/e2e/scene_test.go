@@ -111,7 +111,7 @@ func (s *scene) apply(manifest string) {
 	s.must(s.kubectl([]byte(manifest), "-n", s.namespace, "apply", "-f", "-"))
 }
 
-// pod is the pod of the walkthrough; extra is YAML below its spec.
+// pod is a pod that mounts the class; extra is YAML below its spec.
 func (s *scene) pod(name, extra string) string {
 	return fmt.Sprintf(`apiVersion: v1
 kind: Pod

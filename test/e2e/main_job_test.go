@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Steps 2 to 4 of the walkthrough: identity, role, federated credential, class and pod; the secrets are files on a tmpfs.
+// The main job: identity, role, federated credential, class and pod; the secrets are files on a tmpfs.
 func TestPodReadsItsSecretsThroughWorkloadIdentity(t *testing.T) {
 	s := newScene(t, "payments")
 	s.grant()
