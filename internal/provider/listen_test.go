@@ -3,7 +3,6 @@
 package provider
 
 import (
-	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -15,7 +14,7 @@ import (
 	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
 )
 
-func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // shortDir is a directory whose sockets have paths short enough for the kernel.
 func shortDir(t *testing.T) string {

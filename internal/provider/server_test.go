@@ -3,28 +3,21 @@
 package provider
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/testing/protocmp"
@@ -35,152 +28,6 @@ import (
 	"github.com/vaultferry/vaultferry/internal/reason"
 	"github.com/vaultferry/vaultferry/internal/secret"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-const (
-	canary  = "canary-hunter2"
-	version = "0123456789abcdef0123456789abcdef"
-)
-
-// fetch is a vault in one function.
-type fetch func(context.Context, keyvault.Request) ([]keyvault.Object, error)
-
-func (f fetch) Fetch(ctx context.Context, r keyvault.Request) ([]keyvault.Object, error) {
-	return f(ctx, r)
-}
-
-// everything answers each item with the canary.
-func everything(_ context.Context, r keyvault.Request) ([]keyvault.Object, error) {
-	objects := make([]keyvault.Object, len(r.Items))
-	for i := range objects {
-		objects[i] = keyvault.Object{Version: version, Content: secret.New([]byte(canary))}
-	}
-	return objects, nil
-}
-
-// identityOnly is a token source that has only an identity.
-type identityOnly struct {
-	keyvault.TokenSource
-	identity entra.Identity
-}
-
-func (i identityOnly) Identity() entra.Identity { return i.identity }
-
-// syncBuffer is a log for concurrent use.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
-// running is a provider on a real socket.
-type running struct {
-	client   v1alpha1.CSIDriverProviderClient
-	conn     *grpc.ClientConn
-	log      *syncBuffer
-	endpoint string
-	stop     func()
-}
-
-func start(t *testing.T, objects Fetcher, change ...func(*Config)) *running {
-	t.Helper()
-	// A socket's path is limited to 108 bytes, so t.TempDir would be too long for some test names.
-	dir, err := os.MkdirTemp("", "vf")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	r := &running{log: &syncBuffer{}, endpoint: "unix://" + filepath.Join(dir, "azure.sock")}
-	config := Config{
-		Endpoint: r.endpoint, Version: "v1.2.3", Objects: objects, Logger: slog.New(slog.NewTextHandler(r.log, nil)),
-		Session: func(cloud entra.Cloud, tenant, client string, a entra.Assertion) keyvault.TokenSource {
-			return identityOnly{identity: entra.Identity{Cloud: cloud, Tenant: tenant, ClientID: client, Subject: a.Subject, Issuer: a.Issuer}}
-		},
-	}
-	for _, f := range change {
-		f(&config)
-	}
-	server, err := New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.stop = run(t, server)
-	r.conn, err = grpc.NewClient("unix:"+strings.TrimPrefix(r.endpoint, "unix://"),
-		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority("localhost"),
-		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.conn.Close() })
-	r.client = v1alpha1.NewCSIDriverProviderClient(r.conn)
-	return r
-}
-
-// run runs server until the returned function or the test ends it.
-func run(t *testing.T, server *Server) func() {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- server.Run(ctx) }()
-	stop := sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-	})
-	t.Cleanup(stop)
-	return stop
-}
-
-func jwt(subject string) string {
-	part := func(v any) string {
-		text, _ := json.Marshal(v)
-		return base64.RawURLEncoding.EncodeToString(text)
-	}
-	return part(map[string]string{"alg": "RS256"}) + "." + part(map[string]any{
-		"sub": subject, "iss": "https://oidc.example/", "aud": entra.DefaultAudience, "exp": time.Now().Add(time.Hour).Unix(),
-	}) + ".c2lnbmF0dXJl"
-}
-
-func tokensFor(audience, token string) string {
-	text, _ := json.Marshal(map[string]any{audience: map[string]string{"token": token, "expirationTimestamp": "2030-01-01T00:00:00Z"}})
-	return string(text)
-}
-
-const subject = "system:serviceaccount:payments:app-sa"
-
-// mountCall is a Mount request in its parts.
-type mountCall struct {
-	attributes, secrets map[string]string
-	permission          string
-}
-
-// validCall is a request in which nothing is wrong; tests break one thing in it.
-func validCall() mountCall {
-	attributes := validAttributes()
-	attributes[tokensKey] = tokensFor(entra.DefaultAudience, jwt(subject))
-	return mountCall{attributes: attributes, permission: "420"}
-}
-
-func (m mountCall) request() *v1alpha1.MountRequest {
-	attributes, _ := json.Marshal(m.attributes)
-	secrets, _ := json.Marshal(m.secrets)
-	return &v1alpha1.MountRequest{
-		Attributes: string(attributes), Secrets: string(secrets), Permission: m.permission, TargetPath: "/var/lib/kubelet/x",
-	}
-}
 
 func TestMount(t *testing.T) {
 	var asked keyvault.Request
@@ -238,8 +85,8 @@ func TestRefusedIdentities(t *testing.T) {
 		says   string
 	}{
 		"no tokens":           {func(m *mountCall) { delete(m.attributes, tokensKey) }, "service account tokens not found"},
-		"tokens not JSON":     {func(m *mountCall) { m.attributes[tokensKey] = jwt(subject) }, "failed to unmarshal service account tokens"},
-		"another audience":    {func(m *mountCall) { m.attributes[tokensKey] = tokensFor("api://x", jwt(subject)) }, "token for audience api://AzureADTokenExchange not found"},
+		"tokens not JSON":     {func(m *mountCall) { m.attributes[tokensKey] = jwt() }, "failed to unmarshal service account tokens"},
+		"another audience":    {func(m *mountCall) { m.attributes[tokensKey] = tokensFor("api://x", jwt()) }, "token for audience api://AzureADTokenExchange not found"},
 		"not a token":         {func(m *mountCall) { m.attributes[tokensKey] = tokensFor(entra.DefaultAudience, canary) }, "not a JSON Web Token"},
 		"another account":     {func(m *mountCall) { m.attributes[serviceAccountKey] = "other" }, "but the pod runs as"},
 		"another namespace":   {func(m *mountCall) { m.attributes[podNamespaceKey] = "default" }, "but the pod runs as"},
@@ -272,7 +119,7 @@ func TestSovereignCloudsHaveAudiencesOfTheirOwn(t *testing.T) {
 		r := start(t, fetch(everything))
 		call := validCall()
 		call.attributes["cloudName"] = cloud
-		call.attributes[tokensKey] = tokensFor(audience, jwt(subject))
+		call.attributes[tokensKey] = tokensFor(audience, jwt())
 		if _, err := r.client.Mount(t.Context(), call.request()); err != nil {
 			t.Fatalf("%s: %v", cloud, err)
 		}
@@ -411,7 +258,7 @@ func TestAShutdownLetsCallsFinish(t *testing.T) {
 		return everything(ctx, request)
 	}))
 	result := make(chan error, 1)
-	go func() { _, err := r.client.Mount(context.Background(), validCall().request()); result <- err }()
+	go func() { _, err := r.client.Mount(t.Context(), validCall().request()); result <- err }()
 	<-began
 	stopped := make(chan struct{})
 	go func() { r.stop(); close(stopped) }()
@@ -433,7 +280,7 @@ func TestAShutdownDoesNotWaitForEver(t *testing.T) {
 	}), func(c *Config) { c.Grace, c.Budget = 10*time.Millisecond, time.Hour })
 	result := make(chan error, 1)
 	go func() {
-		_, err := r.client.Mount(context.Background(), validCall().request(), grpc.WaitForReady(false))
+		_, err := r.client.Mount(t.Context(), validCall().request(), grpc.WaitForReady(false))
 		result <- err
 	}()
 	<-began
@@ -488,7 +335,7 @@ func TestMetricsHaveBoundedLabels(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	valid := Config{
-		Endpoint: "unix:///x/y.sock", Objects: fetch(everything), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Endpoint: "unix:///x/y.sock", Objects: fetch(everything), Logger: slog.New(slog.DiscardHandler),
 		Session: func(entra.Cloud, string, string, entra.Assertion) keyvault.TokenSource { return nil },
 	}
 	if _, err := New(valid); err != nil {
@@ -506,17 +353,5 @@ func TestNewRefuses(t *testing.T) {
 				t.Fatal("accepted")
 			}
 		})
-	}
-}
-
-// await waits for a condition that another goroutine brings about.
-func await(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for !condition() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-		time.Sleep(time.Millisecond)
 	}
 }

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+)
+
+// parse returns the provider's flags after args.
+func parse(t *testing.T, args ...string) (*providerFlags, error) {
+	t.Helper()
+	f := &providerFlags{}
+	cmd := newProviderCommand(environment{stdout: io.Discard, stderr: io.Discard})
+	cmd.ResetFlags()
+	f.add(cmd)
+	if err := cmd.ParseFlags(args); err != nil {
+		return nil, err
+	}
+	return f, f.validate()
+}
+
+func TestProviderFlagsOfTodaysManifests(t *testing.T) {
+	f, err := parse(t, "--endpoint=unix:///provider/azure.sock", "--construct-pem-chain=true", "--healthz-port=8989", "--healthz-path=/healthz",
+		"--healthz-timeout=5s", "--prometheus-port=8898", "--metrics-backend=prometheus", "--cloud-name=AzureCloud", "--custom-user-agent=contoso/1",
+		"--log-format-json=true", "--write-cert-and-key-in-separate-files=false", "--enable-pprof=false", "--pprof-port=6060", "-v=5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.applicationID() != "contoso/1" {
+		t.Fatalf("got user agent %q", f.applicationID())
+	}
+}
+
+func TestProviderFlagsRefused(t *testing.T) {
+	for _, arg := range []string{
+		"--endpoint=tcp://127.0.0.1:1", "--healthz-port=70000", "--prometheus-port=-1", "--pprof-port=65536", "--healthz-path=healthz",
+		"--healthz-timeout=0s", "--cloud-name=AzurePublcCloud", "--metrics-backend=statsd", "--custom-user-agent=with space",
+		"--custom-user-agent=" + strings.Repeat("x", 25), "--write-cert-and-key-in-separate-files=true", "--token-proxy-url=https://x", "--sni-name=x",
+	} {
+		flag, _, _ := strings.Cut(arg, "=")
+		if _, err := parse(t, arg); err == nil || !strings.Contains(err.Error(), flag) {
+			t.Errorf("%s: got %v, want an error that names the flag", arg, err)
+		}
+	}
+}
+
+func TestTheUserAgentFitsAzuresLimit(t *testing.T) {
+	f, err := parse(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id := f.applicationID(); len(id) > 24 || !strings.HasPrefix(id, "vaultferry/") || strings.Contains(id, " ") {
+		t.Fatalf("got %q", id)
+	}
+}
+
+func TestProviderVersion(t *testing.T) {
+	var out bytes.Buffer
+	if code := run([]string{"provider", "--version"}, environment{stdout: &out, stderr: io.Discard}); code != 0 || !strings.Contains(out.String(), `"version"`) {
+		t.Fatalf("got %d %s", code, &out)
+	}
+}
+
+func TestPrepareRefusesABadGroup(t *testing.T) {
+	var out bytes.Buffer
+	code := run([]string{"provider", "prepare", "--dir", t.TempDir(), "--gid", "-1"}, environment{stdout: io.Discard, stderr: &out})
+	if code != 1 || !strings.Contains(out.String(), "--gid") {
+		t.Fatalf("got %d %s", code, &out)
+	}
+}
