@@ -88,11 +88,11 @@ func newReader(t testing.TB, transport http.RoundTripper) *keyvault.Reader {
 func items(names ...string) []keyvault.Item {
 	var list []keyvault.Item
 	for _, name := range names {
-		list = append(list, keyvault.Item{Type: keyvault.TypeSecret, Name: name})
+		list = append(list, keyvault.Item{Vault: vault, Type: keyvault.TypeSecret, Name: name})
 	}
 	return list
 }
 
 func request(names ...string) keyvault.Request {
-	return keyvault.Request{Vault: vault, Tokens: &tokens{}, Items: items(names...)}
+	return keyvault.Request{Tokens: &tokens{}, Items: items(names...)}
 }

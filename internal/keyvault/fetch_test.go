@@ -76,7 +76,7 @@ func TestAFailedTokenIsAskedForOnce(t *testing.T) {
 		t.Error("the vault was called without a token")
 		return nil, errors.New("unexpected")
 	}))
-	_, err := reader.Fetch(t.Context(), keyvault.Request{Vault: vault, Tokens: source, Items: items("a", "b")})
+	_, err := reader.Fetch(t.Context(), keyvault.Request{Tokens: source, Items: items("a", "b")})
 	if !errors.Is(err, source.err) {
 		t.Fatalf("got %v", err)
 	}
@@ -255,7 +255,7 @@ func TestAThrottledVaultIsLeftAlone(t *testing.T) {
 					t.Fatalf("got %v after %d calls: the vault was not left alone", err, calls.Load())
 				}
 				other := request("a")
-				other.Vault = "kv-other"
+				other.Items[0].Vault = "kv-other"
 				if _, err := reader.Fetch(t.Context(), other); err != nil {
 					t.Fatalf("another vault pays for it: %v", err)
 				}

@@ -22,9 +22,6 @@ import (
 	"github.com/vaultferry/vaultferry/internal/secret"
 )
 
-// TypeSecret is the object type of a secret, the only one so far.
-const TypeSecret = "secret"
-
 const (
 	defaultConcurrency = 8
 	defaultTryTimeout  = 2 * time.Second
@@ -46,48 +43,6 @@ type Config struct {
 	TryTimeout time.Duration
 	// Observe, where set, is told of each object read: its type, its error or nil, and how long it took.
 	Observe func(objectType string, err error, took time.Duration)
-}
-
-// TokenSource is where a request's access tokens come from.
-type TokenSource interface {
-	// Identity says whose tokens these are.
-	Identity() entra.Identity
-	// Token returns an access token for scope; claims, where not empty, are those of a claims challenge.
-	Token(ctx context.Context, scope, claims string) (azcore.AccessToken, error)
-	// Reject forgets a token that the vault did not accept.
-	Reject(token string)
-}
-
-// Request asks for objects of one vault.
-type Request struct {
-	// Vault is the vault's name, without a domain.
-	Vault string
-	// Tokens is the identity that reads.
-	Tokens TokenSource
-	// Items are the objects.
-	Items []Item
-}
-
-// Item names one object.
-type Item struct {
-	// Type is [TypeSecret].
-	Type string
-	// Name is the object's name in the vault.
-	Name string
-	// Version is the object's version; "" means the latest.
-	Version string
-}
-
-// Object is what a vault answered.
-type Object struct {
-	// Version is the object's version, never "".
-	Version string
-	// Content is the object's value.
-	Content secret.Value
-	// ContentType is the content type the vault keeps with the object, "" where there is none.
-	ContentType string
-	// OfCertificate reports that the secret is the other face of a certificate.
-	OfCertificate bool
 }
 
 // Reader reads objects. It is safe for concurrent use.
@@ -115,16 +70,12 @@ func New(config Config) (*Reader, error) {
 // first one's in that order, a [*reason.Error] that counts the others; ctx's own error if ctx is cancelled. ctx's deadline
 // bounds the whole.
 func (r *Reader) Fetch(ctx context.Context, request Request) ([]Object, error) {
-	at := target{vault: request.Vault, identity: request.Tokens.Identity()}
-	if wait := r.throttle.remaining(at.host()); wait > 0 {
-		return nil, at.throttled(wait, "it was asked to wait before")
-	}
-	// One exchange before the fan-out: if it fails, it fails once.
-	if _, err := request.Tokens.Token(ctx, at.scope(), ""); err != nil {
+	clients, err := r.clients(request)
+	if err != nil {
 		return nil, err
 	}
-	client, err := r.secrets(at, request.Tokens)
-	if err != nil {
+	// One exchange before the fan-out: if it fails, it fails once.
+	if _, err := request.Tokens.Token(ctx, request.Tokens.Identity().Cloud.Scope(), ""); err != nil {
 		return nil, err
 	}
 	ctx, stop := context.WithCancelCause(ctx)
@@ -137,7 +88,8 @@ func (r *Reader) Fetch(ctx context.Context, request Request) ([]Object, error) {
 		running.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			objects[i], failures[i] = r.read(ctx, client, at, item)
+			at := target{vault: item.Vault, identity: request.Tokens.Identity()}
+			objects[i], failures[i] = r.read(ctx, clients[item.Vault], at, item)
 			if ofWholeVault(failures[i]) {
 				stop(failures[i])
 			}
@@ -148,6 +100,26 @@ func (r *Reader) Fetch(ctx context.Context, request Request) ([]Object, error) {
 		return nil, err
 	}
 	return objects, nil
+}
+
+// clients makes a client for each vault that request names, unless a vault has asked to be left alone.
+func (r *Reader) clients(request Request) (map[string]*azsecrets.Client, error) {
+	clients := map[string]*azsecrets.Client{}
+	for _, item := range request.Items {
+		if clients[item.Vault] != nil {
+			continue
+		}
+		at := target{vault: item.Vault, identity: request.Tokens.Identity()}
+		if wait := r.throttle.remaining(at.host()); wait > 0 {
+			return nil, at.throttled(wait, "it was asked to wait before")
+		}
+		client, err := r.secrets(at, request.Tokens)
+		if err != nil {
+			return nil, err
+		}
+		clients[item.Vault] = client
+	}
+	return clients, nil
 }
 
 // secrets makes the official client for one request. It is light: connections live in the transport, tokens in the source.

@@ -68,9 +68,10 @@ func (s *Server) fetch(ctx context.Context, c class, asked mountRequest) (*v1alp
 	items := make([]keyvault.Item, len(c.objects))
 	for i, o := range c.objects {
 		items[i] = o.item
+		items[i].Vault = c.vault
 	}
 	fetched, err := s.config.Objects.Fetch(ctx, keyvault.Request{
-		Vault: c.vault, Tokens: s.config.Session(c.cloud, c.tenant, c.clientID, assertion), Items: items,
+		Tokens: s.config.Session(c.cloud, c.tenant, c.clientID, assertion), Items: items,
 	})
 	if err != nil {
 		return nil, err

@@ -51,7 +51,9 @@ func TestMount(t *testing.T) {
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 		t.Fatal(diff)
 	}
-	wantItems := []keyvault.Item{{Type: "secret", Name: "db"}, {Type: "secret", Name: "key", Version: version}}
+	wantItems := []keyvault.Item{
+		{Vault: "kv-platform-prod", Type: "secret", Name: "db"}, {Vault: "kv-platform-prod", Type: "secret", Name: "key", Version: version},
+	}
 	if diff := cmp.Diff(wantItems, asked.Items); diff != "" {
 		t.Fatal(diff)
 	}
