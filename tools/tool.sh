@@ -78,7 +78,7 @@ tool() {
       trap 'rm -f "$dir/$name.tmp"' EXIT
       cd "$here/$module"
       CGO_ENABLED=0 GOFLAGS="-buildvcs=false ${GOFLAGS:-}" GOWORK=off \
-        go build -trimpath -ldflags "$ldflags" -o "$dir/$name.tmp" "$package"
+        go build -trimpath -gcflags=all=-dwarf=false -ldflags "$ldflags" -o "$dir/$name.tmp" "$package"
       mv "$dir/$name.tmp" "$dir/$name"
     ) 9>"$dir/lock"
   fi
