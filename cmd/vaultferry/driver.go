@@ -32,6 +32,8 @@ type driverFlags struct {
 	additionalProviderDirs                []string
 	registrationDir, registrationEndpoint string
 	healthAddr, metricsAddr               string
+	providerHealth                        bool
+	providerHealthInterval                time.Duration
 	rotation                              bool
 	rotationInterval                      time.Duration
 	maxAnswerBytes                        int
@@ -84,9 +86,9 @@ func (f *driverFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.pprof, "enable-pprof", false, "serve profiles on the loopback interface")
 	flags.IntVar(&f.pprofPort, "pprof-port", 6065, "port of the profiles")
 	f.common.add(flags)
-	for _, name := range []string{"filtered-watch-secret", "provider-health-check", "provider-health-check-interval"} {
-		acceptAndIgnore(flags, name)
-	}
+	flags.BoolVar(&f.providerHealth, "provider-health-check", false, "ask each provider for its version regularly; see the metric vaultferry_provider_up")
+	flags.DurationVar(&f.providerHealthInterval, "provider-health-check-interval", 2*time.Minute, "how often to ask the providers")
+	acceptAndIgnore(flags, "filtered-watch-secret")
 }
 
 func (f *driverFlags) validate() error {
@@ -95,6 +97,8 @@ func (f *driverFlags) validate() error {
 		return errors.New("--nodeid is required: pass the node's name (fieldRef spec.nodeName)")
 	case f.rotation && f.rotationInterval <= 0:
 		return errors.New("--rotation-poll-interval must be above 0")
+	case f.providerHealth && f.providerHealthInterval <= 0:
+		return errors.New("--provider-health-check-interval must be above 0")
 	case f.maxAnswerBytes <= 0:
 		return errors.New("--max-call-recv-msg-size must be above 0")
 	case f.volumeSize < int64(os.Getpagesize()):
@@ -181,6 +185,10 @@ func serveDriver(ctx context.Context, f *driverFlags, socket string, config *res
 	group.Go(func() error {
 		return serveHTTP(ctx, f.healthAddr, driverHealth(f, socket, registration))
 	})
+	if f.providerHealth {
+		health := driver.NewProviderHealth(providers, f.providerHealthInterval, registry)
+		group.Go(func() error { health.Run(ctx); return nil })
+	}
 	group.Go(func() error { return serveHTTP(ctx, f.metricsAddr, telemetry.MetricsHandler(registry)) })
 	if f.pprof {
 		group.Go(func() error { return serveHTTP(ctx, fmt.Sprintf("127.0.0.1:%d", f.pprofPort), pprofHandler()) })

@@ -225,6 +225,10 @@ func (p *fakeProvider) Mount(ctx context.Context, req *v1alpha1.MountRequest) (*
 	return answer(ctx, req)
 }
 
+func (p *fakeProvider) Version(context.Context, *v1alpha1.VersionRequest) (*v1alpha1.VersionResponse, error) {
+	return &v1alpha1.VersionResponse{Version: "v1alpha1"}, nil
+}
+
 func (p *fakeProvider) calls() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -8,9 +8,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -140,4 +144,32 @@ func leaveSocket(t *testing.T, path string) {
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestProviderHealthFollowsTheProviders(t *testing.T) {
+	p, dir := newTestProviders(t)
+	registry := prometheus.NewRegistry()
+	health := NewProviderHealth(p, time.Hour, registry)
+	expect := func(want string) {
+		t.Helper()
+		health.ask(t.Context())
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "vaultferry_provider_up"); err != nil {
+			t.Error(err)
+		}
+	}
+	const header = "# HELP vaultferry_provider_up Whether the provider answered the last health check (1) or not (0)\n# TYPE vaultferry_provider_up gauge\n"
+	expect("")
+	socket := filepath.Join(dir, "azure.sock")
+	stop := (&fakeProvider{}).start(t, socket)
+	expect(header + "vaultferry_provider_up{os_type=\"" + runtime.GOOS + "\",provider=\"azure\"} 1\n")
+	stop()
+	listener, err := net.Listen("unix", socket) // a provider that hangs: it has a socket and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(header + "vaultferry_provider_up{os_type=\"" + runtime.GOOS + "\",provider=\"azure\"} 0\n")
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	expect("")
 }
