@@ -172,10 +172,8 @@ func (f *providerFlags) server(metrics *provider.Metrics, log *slog.Logger) (*pr
 	}
 	return provider.New(provider.Config{
 		Endpoint: f.endpoint, Version: version, Cloud: f.cloudName, Objects: reader,
-		Session: func(cloud entra.Cloud, tenant, clientID string, assertion entra.Assertion) keyvault.TokenSource {
-			return tokens.Session(cloud, tenant, clientID, assertion)
-		},
-		Logger: log, Metrics: metrics,
+		Session: func(login entra.Login) keyvault.TokenSource { return tokens.Session(login) },
+		Logger:  log, Metrics: metrics,
 	})
 }
 

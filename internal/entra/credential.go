@@ -50,7 +50,8 @@ func newCredential(identity Identity, tokens *Tokens) *credential {
 }
 
 // token implements [Session.Token].
-func (c *credential) token(ctx context.Context, assertion Assertion, scope, claims string) (azcore.AccessToken, error) {
+func (c *credential) token(ctx context.Context, login Login, scope, claims string) (azcore.AccessToken, error) {
+	assertion := login.Assertion
 	if now := time.Now(); !now.Before(assertion.Expires) {
 		return azcore.AccessToken{}, reason.New(reason.TokenExpired,
 			"kubelet sends a new token with its next try; if this persists, compare the clocks of the node and the API server",
@@ -61,7 +62,7 @@ func (c *credential) token(ctx context.Context, assertion Assertion, scope, clai
 	if claims == "" && time.Now().Before(old.renewAt) {
 		return old.AccessToken, nil
 	}
-	fresh, err := c.share(ctx, assertion, scope, claims)
+	fresh, err := c.share(ctx, login, scope, claims)
 	if err != nil && claims == "" && time.Now().Before(old.ExpiresOn) {
 		// The old token is still good; a rejected one would have been forgotten.
 		c.postpone(scope, old.Token)
@@ -72,7 +73,7 @@ func (c *credential) token(ctx context.Context, assertion Assertion, scope, clai
 
 // share joins the exchange that is under way or starts one. An exchange does not end with the request that began it, because
 // others may wait for it; its own timeout ends it.
-func (c *credential) share(ctx context.Context, assertion Assertion, scope, claims string) (azcore.AccessToken, error) {
+func (c *credential) share(ctx context.Context, login Login, scope, claims string) (azcore.AccessToken, error) {
 	done := c.flights.DoChan(scope+" "+claims, func() (result any, err error) {
 		defer func() {
 			// A panic in this goroutine would end the process.
@@ -82,7 +83,7 @@ func (c *credential) share(ctx context.Context, assertion Assertion, scope, clai
 		}()
 		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.tokens.config.Timeout)
 		defer cancel()
-		return c.exchange(detached, assertion, scope, claims)
+		return c.exchange(detached, login, scope, claims)
 	})
 	select {
 	case result := <-done:
@@ -99,9 +100,9 @@ func (c *credential) share(ctx context.Context, assertion Assertion, scope, clai
 }
 
 // exchange asks Entra ID for a token and keeps it.
-func (c *credential) exchange(ctx context.Context, assertion Assertion, scope, claims string) (azcore.AccessToken, error) {
+func (c *credential) exchange(ctx context.Context, login Login, scope, claims string) (azcore.AccessToken, error) {
 	trip := &trip{client: c.tokens.client, documents: &c.tokens.documents}
-	prove := func(context.Context) (string, error) { return string(assertion.token.Reveal()), nil }
+	prove := func(context.Context) (string, error) { return string(login.Assertion.token.Reveal()), nil }
 	azure, err := azidentity.NewClientAssertionCredential(c.identity.Tenant, c.identity.ClientID, prove, c.options(trip))
 	if err != nil {
 		return azcore.AccessToken{}, reason.New(reason.ParameterInvalid, "set spec.parameters.tenantID to the tenant's id",
@@ -109,7 +110,7 @@ func (c *credential) exchange(ctx context.Context, assertion Assertion, scope, c
 	}
 	token, err := azure.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}, Claims: claims, EnableCAE: true})
 	if err != nil {
-		return azcore.AccessToken{}, c.explain(err, assertion, trip)
+		return azcore.AccessToken{}, c.explain(err, login.Assertion, trip)
 	}
 	c.keep(scope, token)
 	return token, nil

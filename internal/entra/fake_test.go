@@ -127,3 +127,8 @@ func newTokens(t testing.TB, transport http.RoundTripper) *entra.Tokens {
 	}
 	return tokens
 }
+
+// workload is the login of workload identity.
+func workload(cloud entra.Cloud, tenant, clientID string, assertion entra.Assertion) entra.Login {
+	return entra.Login{Cloud: cloud, Tenant: tenant, ClientID: clientID, Subject: assertion.Subject, Assertion: assertion}
+}

@@ -65,7 +65,7 @@ func TestRefusals(t *testing.T) {
 				"trace_id": "0b0e0d5c-0000-4444-8888-1f1f1f1f1f00", "correlation_id": "7a7a7a7a-1111-4222-8333-444444444444",
 			})
 			azure := &fakeEntra{refuse: func(r *http.Request) (*http.Response, error) { return answer(r, tc.status, string(body)), nil }}
-			_, err := newTokens(t, azure).Session(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject)).Token(t.Context(), scope, "")
+			_, err := newTokens(t, azure).Session(workload(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject))).Token(t.Context(), scope, "")
 			if reason.Of(err) != tc.reason.Name {
 				t.Fatalf("got %v", err)
 			}
@@ -97,7 +97,7 @@ func TestARefusalOfSomethingElse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			azure := &fakeEntra{refuse: func(r *http.Request) (*http.Response, error) { return answer(r, 403, body), nil }}
-			_, err := newTokens(t, azure).Session(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject)).Token(t.Context(), scope, "")
+			_, err := newTokens(t, azure).Session(workload(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject))).Token(t.Context(), scope, "")
 			if reason.Of(err) != reason.EntraRejected.Name || !strings.Contains(err.Error(), "HTTP status 403") ||
 				strings.Contains(err.Error(), "blocked") {
 				t.Fatalf("got %v", err)

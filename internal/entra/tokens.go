@@ -5,6 +5,8 @@ package entra
 import (
 	"container/list"
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"net/http"
 	"sync"
@@ -35,25 +37,13 @@ type Config struct {
 	MaxIdentities int
 }
 
-// Identity is everything that decides what an access token may do, and so the key under which it is kept.
-type Identity struct {
-	// Cloud is where the tenant is.
-	Cloud Cloud
-	// Tenant is the tenant's id or one of its domain names.
-	Tenant string
-	// ClientID is the client id of the managed identity or application.
-	ClientID string
-	// Subject is the service account that the token is obtained for.
-	Subject string
-	// Issuer is the OIDC issuer of the service account's cluster.
-	Issuer string
-}
-
 // Tokens gets and keeps access tokens. It is safe for concurrent use.
 type Tokens struct {
 	config    Config
 	client    *http.Client
 	documents documents
+	// key hides client secrets in identities; it is never the same in two processes.
+	key [sha256.Size]byte
 
 	mu sync.Mutex
 	// byUse holds *held, the one used last in front.
@@ -82,27 +72,27 @@ func New(config Config) (*Tokens, error) {
 	if config.MaxIdentities == 0 {
 		config.MaxIdentities = defaultMaxIdentities
 	}
-	return &Tokens{
+	tokens := &Tokens{
 		config: config,
 		client: HTTPClient(config.Transport, maxAnswer),
 		byUse:  list.New(),
 		known:  map[Identity]*list.Element{},
-	}, nil
+	}
+	_, _ = rand.Read(tokens.key[:]) // it never fails (crypto/rand)
+	return tokens, nil
 }
 
 // Session is one request's access to one identity's tokens. It holds the request's own proof of that identity.
 type Session struct {
 	credential *credential
 	identity   Identity
-	assertion  Assertion
+	login      Login
 }
 
-// Session returns the session in which assertion's service account acts as the client clientID of tenant.
-func (t *Tokens) Session(cloud Cloud, tenant, clientID string, assertion Assertion) *Session {
-	identity := Identity{
-		Cloud: cloud, Tenant: tenant, ClientID: clientID, Subject: assertion.Subject, Issuer: assertion.Issuer,
-	}
-	return &Session{credential: t.credential(identity), identity: identity, assertion: assertion}
+// Session returns the session in which login.Subject acts as what login says.
+func (t *Tokens) Session(login Login) *Session {
+	identity := login.identity(t.key[:])
+	return &Session{credential: t.credential(identity), identity: identity, login: login}
 }
 
 // Identity returns the identity that the session acts as.
@@ -112,7 +102,7 @@ func (s *Session) Identity() Identity { return s.identity }
 // those of a claims challenge and always lead to a new token (Microsoft identity platform, "Claims challenges"). Every
 // error is a [*reason.Error], except ctx's own when it is cancelled.
 func (s *Session) Token(ctx context.Context, scope, claims string) (azcore.AccessToken, error) {
-	return s.credential.token(ctx, s.assertion, scope, claims)
+	return s.credential.token(ctx, s.login, scope, claims)
 }
 
 // Reject forgets token, which a service did not accept, so that the next call of [Session.Token] gets a new one.

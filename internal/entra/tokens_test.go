@@ -28,7 +28,7 @@ func TestOneTokenServesAnIdentityUntilShortlyBeforeItsEnd(t *testing.T) {
 		azure := &fakeEntra{}
 		tokens := newTokens(t, azure)
 		get := func() string {
-			token, err := tokens.Session(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject)).Token(t.Context(), scope, "")
+			token, err := tokens.Session(workload(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject))).Token(t.Context(), scope, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -52,7 +52,7 @@ func TestOneTokenServesAnIdentityUntilShortlyBeforeItsEnd(t *testing.T) {
 func TestATokenThatCannotBeRenewedEarlyIsUsedToItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		azure := &fakeEntra{}
-		session := newTokens(t, azure).Session(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject))
+		session := newTokens(t, azure).Session(workload(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject)))
 		first, err := session.Token(t.Context(), scope, "")
 		if err != nil {
 			t.Fatal(err)
@@ -76,7 +76,7 @@ func TestATokenThatCannotBeRenewedEarlyIsUsedToItsEnd(t *testing.T) {
 
 func TestARejectedTokenIsNotGivenOutAgain(t *testing.T) {
 	azure := &fakeEntra{}
-	session := newTokens(t, azure).Session(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject))
+	session := newTokens(t, azure).Session(workload(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject)))
 	first, err := session.Token(t.Context(), scope, "")
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func TestARejectedTokenIsNotGivenOutAgain(t *testing.T) {
 
 func TestClaimsLeadToANewToken(t *testing.T) {
 	azure := &fakeEntra{}
-	session := newTokens(t, azure).Session(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject))
+	session := newTokens(t, azure).Session(workload(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject)))
 	for range 2 {
 		if _, err := session.Token(t.Context(), scope, `{"access_token":{"nbf":{"essential":true,"value":"1"}}}`); err != nil {
 			t.Fatal(err)
@@ -115,7 +115,7 @@ func TestConcurrentRequestsShareOneExchangeAndItsFailure(t *testing.T) {
 		var waiting sync.WaitGroup
 		for range 20 {
 			waiting.Go(func() {
-				_, err := tokens.Session(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject)).Token(t.Context(), scope, "")
+				_, err := tokens.Session(workload(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject))).Token(t.Context(), scope, "")
 				if reason.Of(err) != reason.FederatedCredentialMissing.Name {
 					t.Errorf("got %v", err)
 				}
@@ -139,7 +139,7 @@ func TestTheEndOfOneRequestDoesNotEndTheExchangeForOthers(t *testing.T) {
 			return azure.RoundTrip(r)
 		})
 		tokens := newTokens(t, slow)
-		session := tokens.Session(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject))
+		session := tokens.Session(workload(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject)))
 		impatient, cancel := context.WithCancel(t.Context())
 		first := make(chan error, 1)
 		go func() { _, err := session.Token(impatient, scope, ""); first <- err }()
@@ -164,7 +164,7 @@ func TestAnEndedAssertionIsNotSent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = newTokens(t, azure).Session(entra.PublicCloud(), tenant, clientID, ended).Token(t.Context(), scope, "")
+	_, err = newTokens(t, azure).Session(workload(entra.PublicCloud(), tenant, clientID, ended)).Token(t.Context(), scope, "")
 	if reason.Of(err) != reason.TokenExpired.Name || azure.tokens+azure.docs != 0 {
 		t.Fatalf("got %v after %d requests", err, azure.tokens+azure.docs)
 	}
@@ -210,7 +210,7 @@ func TestNoAnswer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				session := newTokens(t, tc.transport).Session(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject))
+				session := newTokens(t, tc.transport).Session(workload(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject)))
 				_, err := session.Token(t.Context(), scope, "")
 				if reason.Of(err) != tc.reason.Name || !strings.Contains(err.Error(), tc.says) {
 					t.Fatalf("got %v", err)
@@ -231,7 +231,7 @@ func TestAHangingEntraEndsWithinTheTimeout(t *testing.T) {
 			return nil, r.Context().Err()
 		})
 		started := time.Now()
-		_, err := newTokens(t, hanging).Session(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject)).Token(t.Context(), scope, "")
+		_, err := newTokens(t, hanging).Session(workload(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject))).Token(t.Context(), scope, "")
 		if reason.Of(err) != reason.EntraUnreachable.Name || !strings.Contains(err.Error(), "did not answer in time") {
 			t.Fatalf("got %v", err)
 		}
@@ -248,7 +248,7 @@ func TestNoCredentialReachesAnError(t *testing.T) {
 		return answer(r, 200, `{"access_token":"`+canary+`","expires_in":`), nil
 	}}
 	assertion := assertionOf(t, subject)
-	_, err := newTokens(t, azure).Session(entra.PublicCloud(), tenant, clientID, assertion).Token(t.Context(), scope, "")
+	_, err := newTokens(t, azure).Session(workload(entra.PublicCloud(), tenant, clientID, assertion)).Token(t.Context(), scope, "")
 	if err == nil || strings.Contains(err.Error(), canary) {
 		t.Fatalf("got %v", err)
 	}
@@ -279,7 +279,7 @@ func TestNoIdentityReceivesAnothersToken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			session := tokens.Session(cloud, ten, client, assertion)
+			session := tokens.Session(workload(cloud, ten, client, assertion))
 			token, err := session.Token(t.Context(), cloud.Scope(), "")
 			if err != nil {
 				t.Fatal(err)
@@ -300,7 +300,7 @@ func TestIdleIdentitiesAreForgotten(t *testing.T) {
 		azure := &fakeEntra{life: 100_000}
 		tokens := newTokens(t, azure)
 		get := func(sub string) {
-			if _, err := tokens.Session(entra.PublicCloud(), tenant, clientID, assertionOf(t, sub)).Token(t.Context(), scope, ""); err != nil {
+			if _, err := tokens.Session(workload(entra.PublicCloud(), tenant, clientID, assertionOf(t, sub))).Token(t.Context(), scope, ""); err != nil {
 				t.Fatal(err)
 			}
 		}

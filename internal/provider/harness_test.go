@@ -94,8 +94,10 @@ func start(t *testing.T, objects Fetcher, change ...func(*Config)) *running {
 	r := &running{log: &syncBuffer{}, endpoint: "unix://" + filepath.Join(dir, "azure.sock")}
 	config := Config{
 		Endpoint: r.endpoint, Version: "v1.2.3", Objects: objects, Logger: slog.New(slog.NewTextHandler(r.log, nil)),
-		Session: func(cloud entra.Cloud, tenant, client string, a entra.Assertion) keyvault.TokenSource {
-			return identityOnly{identity: entra.Identity{Cloud: cloud, Tenant: tenant, ClientID: client, Subject: a.Subject, Issuer: a.Issuer}}
+		Session: func(l entra.Login) keyvault.TokenSource {
+			return identityOnly{identity: entra.Identity{
+				Mode: l.Mode, Cloud: l.Cloud, Tenant: l.Tenant, ClientID: l.ClientID, Subject: l.Subject, Issuer: l.Assertion.Issuer,
+			}}
 		},
 	}
 	for _, f := range change {

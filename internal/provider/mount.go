@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -40,13 +39,13 @@ func (s *Server) Mount(ctx context.Context, request *v1alpha1.MountRequest) (*v1
 		s.config.Logger.WarnContext(ctx, "Mount refused", "reason", reason.Of(err), "error", err)
 		return nil, asStatus(err, "")
 	}
-	c, err := parseClass(asked.attributes, s.config.Cloud, hasClientSecret(asked.secrets))
+	c, err := parseClass(asked.attributes, asked.secrets, s.clouds)
 	var answer *v1alpha1.MountResponse
 	if err == nil {
 		answer, err = s.fetch(ctx, c, asked)
 	}
 	log := s.config.Logger.With(
-		"pod_namespace", c.podNamespace, "pod", c.podName, "class", c.name, "vault", c.vault, "client_id", c.clientID,
+		"pod_namespace", c.podNamespace, "pod", c.podName, "class", c.name, "vault", c.vault, "client_id", c.identity.clientID,
 		"objects", len(c.objects), "duration", time.Since(started).Round(time.Millisecond))
 	if err != nil {
 		log.WarnContext(ctx, "Mount failed", failureFields(err)...)
@@ -58,7 +57,7 @@ func (s *Server) Mount(ctx context.Context, request *v1alpha1.MountRequest) (*v1
 
 // fetch reads the class's objects with the pod's identity.
 func (s *Server) fetch(ctx context.Context, c class, asked mountRequest) (*v1alpha1.MountResponse, error) {
-	assertion, err := c.assertion(asked.attributes, asked.secrets)
+	tokens, err := s.session(c, asked)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +70,7 @@ func (s *Server) fetch(ctx context.Context, c class, asked mountRequest) (*v1alp
 		items[i].Vault = c.vault
 	}
 	fetched, err := s.config.Objects.Fetch(ctx, keyvault.Request{
-		Tokens: s.config.Session(c.cloud, c.tenant, c.clientID, assertion), Items: items,
+		Tokens: tokens, Items: items,
 	})
 	if err != nil {
 		return nil, err
@@ -146,16 +145,6 @@ func kindOf(err error) string {
 		return "not of the expected type"
 	}
 	return "not valid JSON"
-}
-
-// hasClientSecret reports whether nodePublishSecretRef carries a service principal.
-func hasClientSecret(secrets map[string]string) bool {
-	for key := range secrets {
-		if strings.EqualFold(key, "clientid") || strings.EqualFold(key, "clientsecret") {
-			return true
-		}
-	}
-	return false
 }
 
 // asStatus makes the gRPC error of err.

@@ -42,9 +42,8 @@ type Config struct {
 	Version string
 	// Objects reads the objects. Required.
 	Objects Fetcher
-	// Session returns the tokens of the client clientID of tenant, obtained with assertion; [*entra.Tokens.Session] is one.
-	// Required.
-	Session func(cloud entra.Cloud, tenant, clientID string, assertion entra.Assertion) keyvault.TokenSource
+	// Session returns the tokens of an identity; [*entra.Tokens.Session] is one. Required.
+	Session func(entra.Login) keyvault.TokenSource
 	// Cloud is the name of the cloud of classes that name none. Default AzurePublicCloud.
 	Cloud string
 	// Budget bounds the requests to Azure for one mount, all retries included. Default 4 s.
@@ -63,6 +62,7 @@ type Server struct {
 
 	config Config
 	path   string
+	clouds *clouds
 }
 
 // New returns a Server that does not listen yet.
@@ -86,7 +86,7 @@ func New(config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{config: config, path: path}, nil
+	return &Server{config: config, path: path, clouds: &clouds{fallback: config.Cloud}}, nil
 }
 
 // Run listens and serves until ctx ends, then lets the calls under way finish within Config.Grace.

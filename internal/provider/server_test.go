@@ -338,7 +338,7 @@ func TestMetricsHaveBoundedLabels(t *testing.T) {
 func TestNewRefuses(t *testing.T) {
 	valid := Config{
 		Endpoint: "unix:///x/y.sock", Objects: fetch(everything), Logger: slog.New(slog.DiscardHandler),
-		Session: func(entra.Cloud, string, string, entra.Assertion) keyvault.TokenSource { return nil },
+		Session: func(entra.Login) keyvault.TokenSource { return nil },
 	}
 	if _, err := New(valid); err != nil {
 		t.Fatal(err)

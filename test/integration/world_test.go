@@ -180,9 +180,7 @@ func (w *world) startProvider() {
 	socket := filepath.Join(dir, "azure.sock")
 	server, err := provider.New(provider.Config{
 		Endpoint: "unix://" + socket, Version: "test", Objects: reader, Logger: slog.New(slog.NewJSONHandler(w.log, nil)),
-		Session: func(cloud entra.Cloud, tenant, client string, a entra.Assertion) keyvault.TokenSource {
-			return tokens.Session(cloud, tenant, client, a)
-		},
+		Session: func(login entra.Login) keyvault.TokenSource { return tokens.Session(login) },
 	})
 	if err != nil {
 		w.t.Fatal(err)
