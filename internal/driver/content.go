@@ -17,10 +17,11 @@ type content struct {
 	provider string
 	files    []secret.File
 	versions []*v1alpha1.ObjectVersion
+	notices  []notice
 }
 
 func newContent(provider string, response *v1alpha1.MountResponse) *content {
-	c := &content{provider: provider, versions: slices.Clone(response.GetObjectVersion())}
+	c := &content{provider: provider, versions: slices.Clone(response.GetObjectVersion()), notices: newNotices(response.GetNotices())}
 	slices.SortFunc(c.versions, func(a, b *v1alpha1.ObjectVersion) int { return cmp.Compare(a.GetId(), b.GetId()) })
 	for _, f := range response.GetFiles() {
 		c.files = append(c.files, secret.File{
@@ -33,12 +34,13 @@ func newContent(provider string, response *v1alpha1.MountResponse) *content {
 }
 
 // writtenByProvider reports whether the provider has put the files in place by itself, as providers did before the protocol carried
-// files.
-func (c *content) writtenByProvider() bool { return len(c.files) == 0 }
+// files. A provider that gives notices knows files, and means what it says when there are none.
+func (c *content) writtenByProvider() bool { return len(c.files) == 0 && len(c.notices) == 0 }
 
 // memory is what the driver remembers about a published volume. It can do without: after a restart the next refresh fills it again.
 type memory struct {
 	versions []*v1alpha1.ObjectVersion
+	notices  []notice
 	// wroteItself is set for a volume whose provider writes by itself: no link on the mount tells that it is complete.
 	wroteItself bool
 	refreshed   time.Time
@@ -47,7 +49,9 @@ type memory struct {
 // remember records a successful publish and has the pod's status written.
 func (n *Node) remember(p publication, c *content) {
 	n.mu.Lock()
-	n.volumes[p.target] = memory{versions: c.versions, wroteItself: c.writtenByProvider(), refreshed: time.Now()}
+	n.volumes[p.target] = memory{
+		versions: c.versions, notices: c.notices, wroteItself: c.writtenByProvider(), refreshed: time.Now(),
+	}
 	n.mu.Unlock()
 	n.Status.Published(p.pod, p.class, p.target, c.versions)
 }

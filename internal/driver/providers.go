@@ -268,7 +268,8 @@ func checkResponse(name string, response *v1alpha1.MountResponse) (*v1alpha1.Mou
 		return nil, reason.New(reason.ProviderFailed, "see the provider's log on this node",
 			"provider %q: mount request failed with provider error code %s", name, code)
 	}
-	if response.GetObjectVersion() == nil {
+	// With notices, nothing is an answer: all objects are optional, and none is there.
+	if response.GetObjectVersion() == nil && response.GetNotices() == nil {
 		return nil, reason.New(reason.ProviderAnswerInvalid, "name at least one object in the SecretProviderClass",
 			"provider %q: missing object versions", name)
 	}

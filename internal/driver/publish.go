@@ -51,6 +51,7 @@ func (n *Node) publish(ctx context.Context, p publication) error {
 		err = n.write(p, content)
 	}
 	if err == nil {
+		n.tell(p, content.notices)
 		n.remember(p, content)
 		return nil
 	}

@@ -222,7 +222,10 @@ type MountResponse struct {
 	// Set when the provider failed without a gRPC error.
 	Error *Error `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
 	// The volume's whole content. Empty: the provider has written to target_path by itself. Sensitive.
-	Files         []*File `protobuf:"bytes,3,rep,name=files,proto3" json:"files,omitempty"`
+	Files []*File `protobuf:"bytes,3,rep,name=files,proto3" json:"files,omitempty"`
+	// What the user should hear of although the call succeeded. Drivers and providers of the original contract do not know the field
+	// and ignore it; its number leaves them room.
+	Notices       []*Notice `protobuf:"bytes,100,rep,name=notices,proto3" json:"notices,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -278,6 +281,67 @@ func (x *MountResponse) GetFiles() []*File {
 	return nil
 }
 
+func (x *MountResponse) GetNotices() []*Notice {
+	if x != nil {
+		return x.Notices
+	}
+	return nil
+}
+
+type Notice struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// CamelCase word: the reason of the event on the pod.
+	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// One line for the person who wrote the class.
+	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Notice) Reset() {
+	*x = Notice{}
+	mi := &file_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Notice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Notice) ProtoMessage() {}
+
+func (x *Notice) ProtoReflect() protoreflect.Message {
+	mi := &file_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Notice.ProtoReflect.Descriptor instead.
+func (*Notice) Descriptor() ([]byte, []int) {
+	return file_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Notice) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Notice) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 type File struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Path relative to the volume's root.
@@ -292,7 +356,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_service_proto_msgTypes[4]
+	mi := &file_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -304,7 +368,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_service_proto_msgTypes[4]
+	mi := &file_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -317,7 +381,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_service_proto_rawDescGZIP(), []int{4}
+	return file_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *File) GetPath() string {
@@ -353,7 +417,7 @@ type ObjectVersion struct {
 
 func (x *ObjectVersion) Reset() {
 	*x = ObjectVersion{}
-	mi := &file_service_proto_msgTypes[5]
+	mi := &file_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -365,7 +429,7 @@ func (x *ObjectVersion) String() string {
 func (*ObjectVersion) ProtoMessage() {}
 
 func (x *ObjectVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_service_proto_msgTypes[5]
+	mi := &file_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -378,7 +442,7 @@ func (x *ObjectVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectVersion.ProtoReflect.Descriptor instead.
 func (*ObjectVersion) Descriptor() ([]byte, []int) {
-	return file_service_proto_rawDescGZIP(), []int{5}
+	return file_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ObjectVersion) GetId() string {
@@ -405,7 +469,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_service_proto_msgTypes[6]
+	mi := &file_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -417,7 +481,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_service_proto_msgTypes[6]
+	mi := &file_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -430,7 +494,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_service_proto_rawDescGZIP(), []int{6}
+	return file_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Error) GetCode() string {
@@ -461,11 +525,15 @@ const file_service_proto_rawDesc = "" +
 	"\n" +
 	"permission\x18\x04 \x01(\tR\n" +
 	"permission\x12M\n" +
-	"\x16current_object_version\x18\x05 \x03(\v2\x17.v1alpha1.ObjectVersionR\x14currentObjectVersion\"\x9c\x01\n" +
+	"\x16current_object_version\x18\x05 \x03(\v2\x17.v1alpha1.ObjectVersionR\x14currentObjectVersion\"\xc8\x01\n" +
 	"\rMountResponse\x12>\n" +
 	"\x0eobject_version\x18\x01 \x03(\v2\x17.v1alpha1.ObjectVersionR\robjectVersion\x12%\n" +
 	"\x05error\x18\x02 \x01(\v2\x0f.v1alpha1.ErrorR\x05error\x12$\n" +
-	"\x05files\x18\x03 \x03(\v2\x0e.v1alpha1.FileR\x05files\"J\n" +
+	"\x05files\x18\x03 \x03(\v2\x0e.v1alpha1.FileR\x05files\x12*\n" +
+	"\anotices\x18d \x03(\v2\x10.v1alpha1.NoticeR\anotices\"4\n" +
+	"\x06Notice\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"J\n" +
 	"\x04File\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
 	"\x04mode\x18\x02 \x01(\x05R\x04mode\x12\x1a\n" +
@@ -491,30 +559,32 @@ func file_service_proto_rawDescGZIP() []byte {
 	return file_service_proto_rawDescData
 }
 
-var file_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_service_proto_goTypes = []any{
 	(*VersionRequest)(nil),  // 0: v1alpha1.VersionRequest
 	(*VersionResponse)(nil), // 1: v1alpha1.VersionResponse
 	(*MountRequest)(nil),    // 2: v1alpha1.MountRequest
 	(*MountResponse)(nil),   // 3: v1alpha1.MountResponse
-	(*File)(nil),            // 4: v1alpha1.File
-	(*ObjectVersion)(nil),   // 5: v1alpha1.ObjectVersion
-	(*Error)(nil),           // 6: v1alpha1.Error
+	(*Notice)(nil),          // 4: v1alpha1.Notice
+	(*File)(nil),            // 5: v1alpha1.File
+	(*ObjectVersion)(nil),   // 6: v1alpha1.ObjectVersion
+	(*Error)(nil),           // 7: v1alpha1.Error
 }
 var file_service_proto_depIdxs = []int32{
-	5, // 0: v1alpha1.MountRequest.current_object_version:type_name -> v1alpha1.ObjectVersion
-	5, // 1: v1alpha1.MountResponse.object_version:type_name -> v1alpha1.ObjectVersion
-	6, // 2: v1alpha1.MountResponse.error:type_name -> v1alpha1.Error
-	4, // 3: v1alpha1.MountResponse.files:type_name -> v1alpha1.File
-	0, // 4: v1alpha1.CSIDriverProvider.Version:input_type -> v1alpha1.VersionRequest
-	2, // 5: v1alpha1.CSIDriverProvider.Mount:input_type -> v1alpha1.MountRequest
-	1, // 6: v1alpha1.CSIDriverProvider.Version:output_type -> v1alpha1.VersionResponse
-	3, // 7: v1alpha1.CSIDriverProvider.Mount:output_type -> v1alpha1.MountResponse
-	6, // [6:8] is the sub-list for method output_type
-	4, // [4:6] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	6, // 0: v1alpha1.MountRequest.current_object_version:type_name -> v1alpha1.ObjectVersion
+	6, // 1: v1alpha1.MountResponse.object_version:type_name -> v1alpha1.ObjectVersion
+	7, // 2: v1alpha1.MountResponse.error:type_name -> v1alpha1.Error
+	5, // 3: v1alpha1.MountResponse.files:type_name -> v1alpha1.File
+	4, // 4: v1alpha1.MountResponse.notices:type_name -> v1alpha1.Notice
+	0, // 5: v1alpha1.CSIDriverProvider.Version:input_type -> v1alpha1.VersionRequest
+	2, // 6: v1alpha1.CSIDriverProvider.Mount:input_type -> v1alpha1.MountRequest
+	1, // 7: v1alpha1.CSIDriverProvider.Version:output_type -> v1alpha1.VersionResponse
+	3, // 8: v1alpha1.CSIDriverProvider.Mount:output_type -> v1alpha1.MountResponse
+	7, // [7:9] is the sub-list for method output_type
+	5, // [5:7] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_service_proto_init() }
@@ -528,7 +598,7 @@ func file_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_service_proto_rawDesc), len(file_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
