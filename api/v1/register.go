@@ -22,6 +22,21 @@ const (
 	// ManagedLabel is the label, with the value "true", of every Kubernetes
 	// Secret that is kept in step with a mount.
 	ManagedLabel = "secrets-store.csi.k8s.io/managed"
+
+	// RotationIntervalAnnotation on a SecretProviderClass is how often its
+	// mounts are refreshed, as a Go duration such as "30s", in place of the
+	// driver's --rotation-poll-interval. "0" turns refreshing off for the class.
+	RotationIntervalAnnotation = "vaultferry.io/rotation-poll-interval"
+
+	// RotateAnnotation on a SecretProviderClass asks for a refresh of all its
+	// mounts now, each time its value changes. Any text will do; a time is
+	// what people understand.
+	RotateAnnotation = "vaultferry.io/rotate-requested-at"
+
+	// FetchedAfterAttribute is passed to the provider with a refresh that was
+	// asked for: what the provider holds from before that time (RFC 3339) will
+	// not do.
+	FetchedAfterAttribute = "vaultferry.io/fetched-after"
 )
 
 // GroupVersion returns the group and version of the types in this package.

@@ -15,6 +15,10 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Pod",type=string,JSONPath=`.status.podName`,description="Pod that has the mount"
 // +kubebuilder:printcolumn:name="Class",type=string,JSONPath=`.status.secretProviderClassName`,description="SecretProviderClass of the mount"
 // +kubebuilder:printcolumn:name="Mounted",type=boolean,JSONPath=`.status.mounted`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why the last refresh did not work"
+// +kubebuilder:printcolumn:name="Changed",type=date,JSONPath=`.status.lastChangeTime`,description="When the content last changed"
+// +kubebuilder:printcolumn:name="Node",type=string,priority=1,JSONPath=`.metadata.labels.internal\.secrets-store\.csi\.k8s\.io/node-name`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type SecretProviderClassPodStatus struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -47,7 +51,23 @@ type SecretProviderClassPodStatusStatus struct {
 	// Objects are the mounted objects and their versions, sorted by ID.
 	// +optional
 	Objects []SecretProviderClassObject `json:"objects,omitempty"`
+
+	// LastChangeTime is when the content of the mount last changed.
+	// +optional
+	LastChangeTime *metav1.Time `json:"lastChangeTime,omitempty"`
+
+	// Conditions say how the mount does. Ready is true while the last refresh
+	// worked; where it did not, reason and message say why, and the files are
+	// those of lastChangeTime.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
+
+// ConditionReady is the type of the condition that says whether the last
+// refresh of a mount worked.
+const ConditionReady = "Ready"
 
 // SecretProviderClassObject is one mounted object in the provider's own words.
 type SecretProviderClassObject struct {

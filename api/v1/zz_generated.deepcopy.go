@@ -7,6 +7,7 @@
 package v1
 
 import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
@@ -204,6 +205,17 @@ func (in *SecretProviderClassPodStatusStatus) DeepCopyInto(out *SecretProviderCl
 		in, out := &in.Objects, &out.Objects
 		*out = make([]SecretProviderClassObject, len(*in))
 		copy(*out, *in)
+	}
+	if in.LastChangeTime != nil {
+		in, out := &in.LastChangeTime, &out.LastChangeTime
+		*out = (*in).DeepCopy()
+	}
+	if in.Conditions != nil {
+		in, out := &in.Conditions, &out.Conditions
+		*out = make([]metav1.Condition, len(*in))
+		for i := range *in {
+			(*in)[i].DeepCopyInto(&(*out)[i])
+		}
 	}
 }
 

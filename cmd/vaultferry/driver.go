@@ -78,8 +78,8 @@ func (f *driverFlags) add(cmd *cobra.Command) {
 		"path of the CSI socket as kubelet sees it")
 	flags.StringVar(&f.healthAddr, "health-addr", ":9808", "address of /healthz and /readyz; empty: none")
 	flags.StringVar(&f.metricsAddr, "metrics-addr", ":8095", "address of /metrics; empty: none")
-	flags.BoolVar(&f.rotation, "enable-secret-rotation", false, "fetch again when kubelet repeats a publish (CSIDriver requiresRepublish)")
-	flags.DurationVar(&f.rotationInterval, "rotation-poll-interval", 2*time.Minute, "age from which content is fetched again")
+	flags.BoolVar(&f.rotation, "enable-secret-rotation", false, "refresh mounted content regularly; the CSIDriver object needs requiresRepublish, which keeps tokens fresh")
+	flags.DurationVar(&f.rotationInterval, "rotation-poll-interval", 2*time.Minute, "how often mounted content is refreshed")
 	flags.IntVar(&f.maxAnswerBytes, "max-call-recv-msg-size", 4<<20, "largest answer of a provider, in bytes")
 	flags.Int64Var(&f.volumeSize, "volume-size-limit", 16<<20, "size of each volume's tmpfs, in bytes; a refresh holds old and new content at once")
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig file; empty: the pod's service account")
@@ -167,7 +167,8 @@ func serveDriver(ctx context.Context, f *driverFlags, socket string, config *res
 			log.Warn("Closing connections to providers", slog.Any("error", err))
 		}
 	}()
-	statuses := driver.NewStatusWriter(kube, f.nodeID, log)
+	metrics := driver.NewMetrics(registry)
+	statuses := driver.NewStatusWriter(kube, f.nodeID, metrics.Wrote, log)
 	interval := time.Duration(0)
 	if f.rotation {
 		interval = f.rotationInterval
@@ -175,12 +176,13 @@ func serveDriver(ctx context.Context, f *driverFlags, socket string, config *res
 	node := driver.NewNode(driver.NodeConfig{
 		ID: f.nodeID, RefreshInterval: interval,
 		Mounter: volume.NewTmpfs(f.volumeSize), Classes: driver.NewClassWatch(ctx, kube), Providers: providers,
-		Events: events, Status: statuses, Metrics: driver.NewMetrics(registry), Log: log,
+		Events: events, Status: statuses, Metrics: metrics, Log: log,
 	})
 	registration := &driver.Registration{Name: f.driverName, Endpoint: f.registrationEndpoint, Log: log}
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { statuses.Run(ctx); return nil })
+	group.Go(func() error { node.Run(ctx); return nil })
 	group.Go(func() error { return serveCSI(ctx, f, socket, node, registration, log) })
 	group.Go(func() error {
 		return serveHTTP(ctx, f.healthAddr, driverHealth(f, socket, registration))

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
 	v1 "github.com/vaultferry/vaultferry/api/v1"
@@ -22,8 +23,8 @@ const (
 	filePermission = "420" // 0644
 )
 
-// mountRequest builds what the provider is asked: the class's parameters with the volume context on top.
-func mountRequest(class *v1.SecretProviderClass, p publication, current []*v1alpha1.ObjectVersion) (*v1alpha1.MountRequest, error) {
+// mountRequest builds what the provider is asked: the class's parameters with the volume context on top. old is what is known of the volume.
+func mountRequest(class *v1.SecretProviderClass, p publication, old memory) (*v1alpha1.MountRequest, error) {
 	if err := checkClass(class, p); err != nil {
 		return nil, err
 	}
@@ -31,6 +32,9 @@ func mountRequest(class *v1.SecretProviderClass, p publication, current []*v1alp
 	maps.Copy(attributes, p.context)
 	if tokens, ok := p.secrets[tokensKey]; ok {
 		attributes[tokensKey] = tokens
+	}
+	if !old.fetchedAfter.IsZero() {
+		attributes[v1.FetchedAfterAttribute] = old.fetchedAfter.UTC().Format(time.RFC3339Nano)
 	}
 	attributesJSON, err := json.Marshal(attributes)
 	if err != nil {
@@ -45,7 +49,7 @@ func mountRequest(class *v1.SecretProviderClass, p publication, current []*v1alp
 		Secrets:              string(secretsJSON),
 		TargetPath:           p.target,
 		Permission:           filePermission,
-		CurrentObjectVersion: current,
+		CurrentObjectVersion: old.versions,
 	}, nil
 }
 

@@ -5,6 +5,8 @@ package driver
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,7 +32,8 @@ type ClassWatch struct {
 	// newContext makes the context of a watch.
 	newContext func() (context.Context, context.CancelFunc)
 
-	mu sync.Mutex
+	mu      sync.Mutex
+	changed func(*v1.SecretProviderClass, []string)
 	// watched is by namespace/name, users by target path.
 	watched map[string]*watchedClass
 	users   map[string]string
@@ -120,11 +123,39 @@ func (c *ClassWatch) watch(namespace, name string) *watchedClass {
 	store, controller := cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: cache.NewListWatchFromClient(c.kube.classes, classes, namespace, one),
 		ObjectType:    &v1.SecretProviderClass{},
-		Handler:       cache.ResourceEventHandlerFuncs{},
+		Handler: cache.ResourceEventHandlerFuncs{
+			AddFunc:    c.seen,
+			UpdateFunc: func(_, class any) { c.seen(class) },
+		},
 	})
 	ctx, cancel := c.newContext()
 	go controller.RunWithContext(ctx)
 	return &watchedClass{store: store, synced: controller.HasSynced, cancel: cancel, targets: map[string]struct{}{}}
+}
+
+// Notify implements [Classes].
+func (c *ClassWatch) Notify(changed func(class *v1.SecretProviderClass, targets []string)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changed = changed
+}
+
+// seen passes on what a watch shows.
+func (c *ClassWatch) seen(object any) {
+	class, ok := object.(*v1.SecretProviderClass)
+	if !ok {
+		return
+	}
+	c.mu.Lock()
+	changed := c.changed
+	var targets []string
+	if w := c.watched[class.Namespace+"/"+class.Name]; w != nil {
+		targets = slices.Collect(maps.Keys(w.targets))
+	}
+	c.mu.Unlock()
+	if changed != nil {
+		changed(class, targets)
+	}
 }
 
 // Release implements [Classes].

@@ -40,13 +40,22 @@ func (e *EventRecorder) Close() { e.broadcaster.Shutdown() }
 
 // Warn implements [Events].
 func (e *EventRecorder) Warn(pod podRef, reason, message string) {
+	e.record(pod, corev1.EventTypeWarning, reason, message)
+}
+
+// Tell implements [Events].
+func (e *EventRecorder) Tell(pod podRef, reason, message string) {
+	e.record(pod, corev1.EventTypeNormal, reason, message)
+}
+
+func (e *EventRecorder) record(pod podRef, kind, reason, message string) {
 	const most = 1024 // the API server's limit of an event's message
 	if len(message) > most {
 		message = message[:most-len("…")] + "…"
 	}
 	e.recorder.Event(&corev1.ObjectReference{
 		APIVersion: "v1", Kind: "Pod", Namespace: pod.namespace, Name: pod.name, UID: types.UID(pod.uid),
-	}, corev1.EventTypeWarning, reason, message)
+	}, kind, reason, message)
 }
 
 // eventSink is the part of a typed client that the broadcaster needs.

@@ -265,6 +265,7 @@ func answerWith(files map[string]string) func(context.Context, *v1alpha1.MountRe
 type memoryClasses struct {
 	mu      sync.Mutex
 	classes map[string]*v1.SecretProviderClass
+	changed func(*v1.SecretProviderClass, []string)
 	users   map[string]bool
 }
 
@@ -289,6 +290,8 @@ func (c *memoryClasses) Get(_ context.Context, target, namespace, name string) (
 	return class, nil
 }
 
+func (c *memoryClasses) Notify(changed func(*v1.SecretProviderClass, []string)) { c.changed = changed }
+
 func (c *memoryClasses) Release(target string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -312,6 +315,8 @@ func (e *memoryEvents) Warn(pod podRef, reason, message string) {
 	e.texts = append(e.texts, pod.String()+" "+reason+" "+message)
 }
 
+func (e *memoryEvents) Tell(pod podRef, reason, message string) { e.Warn(pod, reason, message) }
+
 func (e *memoryEvents) all() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -321,16 +326,21 @@ func (e *memoryEvents) all() []string {
 type memoryStatuses struct {
 	mu   sync.Mutex
 	last map[string][]*v1alpha1.ObjectVersion
+	// reports are all that came.
+	reports []Report
 }
 
-func (s *memoryStatuses) Published(pod podRef, class, _ string, versions []*v1alpha1.ObjectVersion) {
+func (s *memoryStatuses) Report(r Report) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.reports = append(s.reports, r)
 	if s.last == nil {
 		s.last = map[string][]*v1alpha1.ObjectVersion{}
 	}
-	s.last[pod.String()+" "+class] = versions
+	s.last[r.Pod.String()+" "+r.Class] = r.Versions
 }
+
+func (s *memoryStatuses) Gone(string) {}
 
 // waitFor waits until the condition holds.
 func waitFor(t *testing.T, what string, condition func() bool) {

@@ -122,7 +122,7 @@ const statusPath = "/apis/secrets-store.csi.x-k8s.io/v1/namespaces/payments/secr
 
 func TestStatusLifecycle(t *testing.T) {
 	server, kube := newAPIServer(t)
-	writer := NewStatusWriter(kube, "node-1", slog.New(slog.DiscardHandler))
+	writer := NewStatusWriter(kube, "node-1", func(string) {}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { writer.Run(ctx) })
@@ -130,25 +130,30 @@ func TestStatusLifecycle(t *testing.T) {
 	defer cancel()
 
 	one := statusPath + "/web-0-payments-app-kv"
-	publish := func(uid, version string) {
-		t.Helper()
-		writer.Published(podRef{"payments", "web-0", uid}, "app-kv", "/target", []*v1alpha1.ObjectVersion{{Id: "secret/a", Version: version}})
-		waitFor(t, "the write", func() bool {
-			writer.mu.Lock()
-			defer writer.mu.Unlock()
-			return len(writer.desired) == 0
-		})
-	}
+	denied := reason.New(reason.VaultForbidden, "", "may not read")
 	for _, tc := range []struct {
 		what, uid, version string
+		change             func(*Report)
 		want               []string
 	}{
-		{"first mount", "uid-1", "1", []string{"POST " + statusPath}},
-		{"nothing new", "uid-1", "1", []string{"POST " + statusPath, "GET " + one}},
-		{"another version", "uid-1", "2", []string{"POST " + statusPath, "GET " + one, "PUT " + one}},
-		{"the pod was made anew", "uid-2", "2", []string{"POST " + statusPath, "GET " + one, "DELETE " + one, "POST " + statusPath}},
+		{"first mount", "uid-1", "1", func(r *Report) { r.First = true }, []string{"POST " + statusPath}},
+		{"nothing new", "uid-1", "1", nil, nil},
+		{"another version", "uid-1", "2", func(r *Report) { r.Changed = true }, []string{"GET " + one, "PUT " + one}},
+		{"a refresh fails", "uid-1", "2", func(r *Report) { r.Failure = denied }, []string{"GET " + one, "PUT " + one}},
+		{"it fails again", "uid-1", "2", func(r *Report) { r.Failure = denied }, nil},
+		{"it works again", "uid-1", "2", nil, []string{"GET " + one, "PUT " + one}},
+		{"the pod was made anew", "uid-2", "2", func(r *Report) { r.First = true },
+			[]string{"POST " + statusPath, "GET " + one, "DELETE " + one, "POST " + statusPath}},
 	} {
-		publish(tc.uid, tc.version)
+		report := Report{
+			Pod: podRef{"payments", "web-0", tc.uid}, Class: "app-kv", Target: "/target",
+			Versions: []*v1alpha1.ObjectVersion{{Id: "secret/a", Version: tc.version}},
+		}
+		if tc.change != nil {
+			tc.change(&report)
+		}
+		writer.Report(report)
+		waitFor(t, "the write", writer.idle)
 		if got, want := server.took(), strings.Join(tc.want, "\n"); got != want {
 			t.Fatalf("%s:\n%s\nwant:\n%s", tc.what, got, want)
 		}
@@ -162,16 +167,77 @@ func TestStatusLifecycle(t *testing.T) {
 	}
 }
 
-func TestStatusIsWrittenOnceTheServerIsBack(t *testing.T) {
+// idle reports whether everything is written.
+func (s *StatusWriter) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, volume := range s.volumes {
+		if volume.desired != volume.written {
+			return false
+		}
+	}
+	return true
+}
+
+// A restarted driver knows nothing: what an earlier one wrote stays as it is.
+func TestStatusSurvivesARestart(t *testing.T) {
 	server, kube := newAPIServer(t)
-	server.refuse = &metav1.Status{Code: 503, Reason: metav1.StatusReasonServiceUnavailable}
-	writer := NewStatusWriter(kube, "node-1", slog.New(slog.DiscardHandler))
+	report := Report{
+		Pod: podRef{"payments", "web-0", "uid"}, Class: "app-kv", Target: "/target",
+		Versions: []*v1alpha1.ObjectVersion{{Id: "secret/a", Version: "1"}},
+	}
+	for _, first := range []bool{true, false} {
+		writer := NewStatusWriter(kube, "node-1", func(string) {}, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { writer.Run(ctx) })
+		report.First = first
+		writer.Report(report)
+		waitFor(t, "the write", writer.idle)
+		cancel()
+		running.Wait()
+	}
+	if got, want := server.took(), "POST "+statusPath+"\nGET "+statusPath+"/web-0-payments-app-kv"; got != want {
+		t.Fatalf("%s\nwant:\n%s", got, want)
+	}
+}
+
+// A pod may mount the same class twice.
+func TestStatusOfTheSameClassTwice(t *testing.T) {
+	server, kube := newAPIServer(t)
+	writer := NewStatusWriter(kube, "node-1", func(string) {}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { writer.Run(ctx) })
 	defer running.Wait()
 	defer cancel()
-	writer.Published(podRef{"payments", "web-0", "uid"}, "app-kv", "/target", nil)
+	for _, target := range []string{"/one", "/two"} {
+		writer.Report(Report{Pod: podRef{"payments", "web-0", "uid"}, Class: "app-kv", Target: target, First: true})
+		waitFor(t, "the write", writer.idle)
+	}
+	targets := map[string]bool{}
+	for _, object := range server.objects {
+		var got v1.SecretProviderClassPodStatus
+		if err := json.Unmarshal(object, &got); err != nil {
+			t.Fatal(err)
+		}
+		targets[got.Status.TargetPath] = true
+	}
+	if !targets["/one"] || !targets["/two"] || len(targets) != 2 {
+		t.Fatalf("statuses of %v", targets)
+	}
+}
+
+func TestStatusIsWrittenOnceTheServerIsBack(t *testing.T) {
+	server, kube := newAPIServer(t)
+	server.refuse = &metav1.Status{Code: 503, Reason: metav1.StatusReasonServiceUnavailable}
+	writer := NewStatusWriter(kube, "node-1", func(string) {}, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { writer.Run(ctx) })
+	defer running.Wait()
+	defer cancel()
+	writer.Report(Report{Pod: podRef{"payments", "web-0", "uid"}, Class: "app-kv", Target: "/target", First: true})
 	waitFor(t, "a refused write", func() bool { return server.took() != "" })
 	server.mu.Lock()
 	server.refuse = nil

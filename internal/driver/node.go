@@ -5,7 +5,6 @@ package driver
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -18,18 +17,26 @@ import (
 // replyMargin is what a call keeps of kubelet's deadline for its own answer, so that kubelet hears the cause and not a time-out.
 const replyMargin = 5 * time.Second
 
-// mountRotationFailed is the event reason of a refresh that failed, as today's driver named it.
-const mountRotationFailed = "MountRotationFailed"
+// Event reasons of a refresh, as drivers up to version 1.5 named them.
+const (
+	mountRotationFailed   = "MountRotationFailed"
+	mountRotationComplete = "MountRotationComplete"
+)
 
 // Events records events on pods.
 type Events interface {
 	// Warn records a warning; repetitions are counted, not piled up.
 	Warn(pod podRef, reason, message string)
+	// Tell records a normal event.
+	Tell(pod podRef, reason, message string)
 }
 
-// Status records, in the background, what is mounted.
+// Status records, in the background, how volumes do.
 type Status interface {
-	Published(pod podRef, class, target string, versions []*v1alpha1.ObjectVersion)
+	// Report is called after each publish and each refresh.
+	Report(Report)
+	// Gone says that the volume at target is no more.
+	Gone(target string)
 }
 
 // ContentSource asks providers for content.
@@ -43,7 +50,7 @@ type ContentSource interface {
 type NodeConfig struct {
 	// ID is the node's name.
 	ID string
-	// RefreshInterval is the age from which kubelet's repeated publish calls fetch a volume's content again; 0 means never.
+	// RefreshInterval is how often a volume's content is fetched again; 0 means never.
 	RefreshInterval time.Duration
 
 	Mounter   Mounter
@@ -62,14 +69,15 @@ type Node struct {
 
 	payload volume.Payload
 	locks   *locks
-
-	mu      sync.Mutex
-	volumes map[string]memory // by target path
+	volumes *volumes
 }
 
-// NewNode returns a Node.
+// NewNode returns a Node. It serves without [Node.Run], but refreshes only when kubelet calls.
 func NewNode(c NodeConfig) *Node {
-	return &Node{NodeConfig: c, locks: newLocks(), volumes: map[string]memory{}}
+	n := &Node{NodeConfig: c, locks: newLocks(), volumes: newVolumes()}
+	c.Classes.Notify(n.classChanged)
+	c.Metrics.follow(n.volumes)
+	return n
 }
 
 // NodeGetCapabilities tells that the driver applies a pod's fsGroup by itself.
@@ -92,7 +100,8 @@ func (n *Node) NodePublishVolume(ctx context.Context, req *csi.NodePublishVolume
 	if err == nil {
 		err = n.publishLocked(ctx, p)
 	}
-	n.Metrics.published(time.Since(start), err)
+	m, _ := n.volumes.recall(p.target)
+	n.Metrics.published(time.Since(start), outcome{class: m.class}.provider(), err)
 	if err != nil {
 		return nil, err
 	}
@@ -111,13 +120,6 @@ func (n *Node) publishLocked(ctx context.Context, p publication) error {
 	}
 	defer unlock()
 	return n.publish(ctx, p)
-}
-
-// refreshFailed tells about a refresh that failed: kubelet gets OK, so nobody else would.
-func (n *Node) refreshFailed(ctx context.Context, p publication, err error) {
-	n.Log.WarnContext(ctx, "Refreshing a volume", slog.String("pod", p.pod.String()), slog.String("class", p.class), slog.Any("error", err))
-	n.Metrics.refreshFailed(err)
-	n.Events.Warn(p.pod, mountRotationFailed, err.Error())
 }
 
 // NodeUnpublishVolume removes the volume. A volume that is not there is no error.
@@ -142,6 +144,8 @@ func (n *Node) unpublishLocked(ctx context.Context, target string) error {
 	if err := n.Mounter.Remove(target); err != nil {
 		return mountFailed("failed to clean and unmount target path", err)
 	}
-	n.forget(target)
+	n.volumes.forget(target)
+	n.Classes.Release(target)
+	n.Status.Gone(target)
 	return nil
 }

@@ -33,9 +33,9 @@ func newNotices(answered []*v1alpha1.Notice) []notice {
 
 // tell records an event for each notice that the volume's last content did not have.
 func (n *Node) tell(p publication, notices []notice) {
-	before := n.recall(p.target).notices
+	old, _ := n.volumes.recall(p.target)
 	for _, told := range notices {
-		if !slices.Contains(before, told) {
+		if !slices.Contains(old.notices, told) {
 			n.Events.Warn(p.pod, told.reason, told.text)
 		}
 	}

@@ -4,88 +4,129 @@ package driver
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 
 	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
 	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/reason"
 )
 
 const (
-	podStatuses = "secretproviderclasspodstatuses"
 	// statusWorkers is how many statuses are written side by side: enough to keep up with a node full of pods that start at once.
 	statusWorkers = 4
 	statusTimeout = 10 * time.Second
-	// maxObjectName and maxLabelValue are limits of the API server.
-	maxObjectName = 253
-	maxLabelValue = 63
+	// readyReason is the reason of a Ready condition that is true.
+	readyReason = "Refreshed"
 )
 
-// StatusWriter writes SecretProviderClassPodStatus objects in the background, so that no mount waits for the API server. A write that
-// fails is tried again until it works or the volume is published anew.
+// Report is what a publish or a refresh of a volume led to.
+type Report struct {
+	Pod           podRef
+	Class, Target string
+	Versions      []*v1alpha1.ObjectVersion
+	// First tells a publish from a refresh; Changed, whether the content is another than before.
+	First, Changed bool
+	// Failure says why a refresh failed; the volume still holds what it held.
+	Failure *reason.Error
+}
+
+// StatusWriter writes SecretProviderClassPodStatus objects in the background, so that no mount waits for the API server, and only when
+// they differ from what is there. A write that fails is tried again until it works or the volume is gone.
 type StatusWriter struct {
 	kube  *Kube
 	node  string
 	log   *slog.Logger
-	queue workqueue.TypedRateLimitingInterface[types.NamespacedName]
+	queue workqueue.TypedRateLimitingInterface[string] // of target paths
+	wrote func(resource string)
 
-	mu      sync.Mutex
-	desired map[types.NamespacedName]*v1.SecretProviderClassPodStatus
+	mu sync.Mutex
+	// volumes is by target path.
+	volumes map[string]*volumeStatus
 }
 
-// NewStatusWriter returns a StatusWriter for the given node. It writes while [StatusWriter.Run] runs.
-func NewStatusWriter(kube *Kube, node string, log *slog.Logger) *StatusWriter {
-	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[types.NamespacedName](100*time.Millisecond, time.Minute)
+// volumeStatus is the status of one volume.
+type volumeStatus struct {
+	pod   podRef
+	class string
+	// first is set until the status of a new volume is written: there is nothing to read then.
+	first bool
+	// desired is what the API server should hold, written what it does; nil where that is not known.
+	desired, written *v1.SecretProviderClassPodStatusStatus
+}
+
+// NewStatusWriter returns a StatusWriter for the given node, which counts its writes with wrote. It writes while [StatusWriter.Run] runs.
+func NewStatusWriter(kube *Kube, node string, wrote func(resource string), log *slog.Logger) *StatusWriter {
+	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[string](100*time.Millisecond, time.Minute)
 	return &StatusWriter{
-		kube: kube, node: node, log: log,
-		queue:   workqueue.NewTypedRateLimitingQueue(limiter),
-		desired: map[types.NamespacedName]*v1.SecretProviderClassPodStatus{},
+		kube: kube, node: node, log: log, wrote: wrote,
+		queue: workqueue.NewTypedRateLimitingQueue(limiter), volumes: map[string]*volumeStatus{},
 	}
 }
 
-// Published implements [Status].
-func (s *StatusWriter) Published(pod podRef, class, target string, versions []*v1alpha1.ObjectVersion) {
-	status := &v1.SecretProviderClassPodStatus{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: pod.namespace,
-			Name:      fitName(pod.name+"-"+pod.namespace+"-"+class, maxObjectName),
-			Labels:    map[string]string{v1.NodeNameLabel: fitName(s.node, maxLabelValue)},
-			OwnerReferences: []metav1.OwnerReference{
-				{APIVersion: "v1", Kind: "Pod", Name: pod.name, UID: types.UID(pod.uid)},
-			},
-		},
-		Status: v1.SecretProviderClassPodStatusStatus{
-			PodName: pod.name, SecretProviderClassName: class, Mounted: true, TargetPath: target,
-		},
-	}
-	for _, version := range versions {
-		status.Status.Objects = append(status.Status.Objects, v1.SecretProviderClassObject{ID: version.GetId(), Version: version.GetVersion()})
-	}
-	key := types.NamespacedName{Namespace: status.Namespace, Name: status.Name}
+// Report implements [Status].
+func (s *StatusWriter) Report(r Report) {
 	s.mu.Lock()
-	s.desired[key] = status
-	s.mu.Unlock()
-	s.queue.Add(key)
+	defer s.mu.Unlock()
+	volume := s.volumes[r.Target]
+	if volume == nil || volume.pod != r.Pod || volume.class != r.Class {
+		volume = &volumeStatus{pod: r.Pod, class: r.Class, first: r.First}
+		s.volumes[r.Target] = volume
+	}
+	desired := statusOf(r, volume.desired)
+	if volume.written != nil && equality.Semantic.DeepEqual(volume.written, desired) {
+		volume.desired = volume.written
+		return
+	}
+	volume.desired = desired
+	s.queue.Add(r.Target)
 }
 
-// fitName shortens a name beyond most characters to its beginning and a hash of the whole.
-func fitName(name string, most int) string {
-	if len(name) <= most {
-		return name
+// Gone implements [Status]. The object itself goes with its pod.
+func (s *StatusWriter) Gone(target string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.volumes, target)
+}
+
+// statusOf makes a status of a report and the status before it, nil if there was none.
+func statusOf(r Report, before *v1.SecretProviderClassPodStatusStatus) *v1.SecretProviderClassPodStatusStatus {
+	status := &v1.SecretProviderClassPodStatusStatus{
+		PodName: r.Pod.name, SecretProviderClassName: r.Class, Mounted: true, TargetPath: r.Target,
 	}
-	sum := sha256.Sum256([]byte(name))
-	suffix := "-" + hex.EncodeToString(sum[:8])
-	return name[:most-len(suffix)] + suffix
+	if before != nil {
+		status.LastChangeTime = before.LastChangeTime
+		status.Conditions = append(status.Conditions, before.Conditions...)
+	}
+	for _, version := range r.Versions {
+		status.Objects = append(status.Objects, v1.SecretProviderClassObject{ID: version.GetId(), Version: version.GetVersion()})
+	}
+	if r.Failure != nil && len(status.Objects) == 0 && before != nil {
+		status.Objects = before.Objects
+	}
+	if r.First || r.Changed {
+		now := metav1.Now().Rfc3339Copy()
+		status.LastChangeTime = &now
+	}
+	ready := metav1.Condition{Type: v1.ConditionReady, Status: metav1.ConditionTrue, Reason: readyReason, Message: "the files are those of the last refresh"}
+	if r.Failure != nil {
+		ready = metav1.Condition{Type: v1.ConditionReady, Status: metav1.ConditionFalse, Reason: r.Failure.Reason.Name, Message: r.Failure.Error()}
+		if was := meta.FindStatusCondition(status.Conditions, v1.ConditionReady); was != nil && was.Reason == ready.Reason {
+			// The same trouble in other words, such as another waiting time, is not worth a write.
+			ready.Message = was.Message
+		}
+	}
+	meta.SetStatusCondition(&status.Conditions, ready)
+	for i := range status.Conditions {
+		status.Conditions[i].LastTransitionTime = status.Conditions[i].LastTransitionTime.Rfc3339Copy()
+	}
+	return status
 }
 
 // Run writes until ctx ends.
@@ -103,92 +144,47 @@ func (s *StatusWriter) Run(ctx context.Context) {
 }
 
 func (s *StatusWriter) next(ctx context.Context) bool {
-	key, shutdown := s.queue.Get()
+	target, shutdown := s.queue.Get()
 	if shutdown {
 		return false
 	}
-	defer s.queue.Done(key)
+	defer s.queue.Done(target)
 	s.mu.Lock()
-	status := s.desired[key]
+	var volume volumeStatus
+	if known := s.volumes[target]; known != nil {
+		volume = *known
+	}
 	s.mu.Unlock()
-	if status == nil {
-		s.queue.Forget(key)
+	if volume.desired == nil {
+		s.queue.Forget(target)
 		return true
 	}
 	attempt, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	if err := s.write(attempt, status); err != nil {
+	written, err := s.write(attempt, volume)
+	if err != nil {
 		if ctx.Err() == nil {
-			s.log.WarnContext(ctx, "Writing a pod status, will try again", slog.String("status", key.String()), slog.Any("error", err))
-			s.queue.AddRateLimited(key)
+			s.log.WarnContext(ctx, "Writing a pod status, will try again", slog.String("pod", volume.pod.String()), slog.String("class", volume.class),
+				slog.Any("error", err))
+			s.queue.AddRateLimited(target)
 		}
 		return true
 	}
-	s.queue.Forget(key)
-	s.mu.Lock()
-	if s.desired[key] == status {
-		delete(s.desired, key)
-	}
-	s.mu.Unlock()
+	s.queue.Forget(target)
+	s.settle(target, volume.desired, written)
 	return true
 }
 
-// write brings the object in the API server to what is desired.
-func (s *StatusWriter) write(ctx context.Context, desired *v1.SecretProviderClassPodStatus) error {
-	err := s.create(ctx, desired)
-	if !apierrors.IsAlreadyExists(err) {
-		return gone(err)
+// settle notes that the API server holds written, for which desired stood.
+func (s *StatusWriter) settle(target string, desired, written *v1.SecretProviderClassPodStatusStatus) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	volume := s.volumes[target]
+	if volume == nil {
+		return
 	}
-	current := &v1.SecretProviderClassPodStatus{}
-	err = s.kube.classes.Get().Namespace(desired.Namespace).Resource(podStatuses).Name(desired.Name).Do(ctx).Into(current)
-	if err != nil {
-		return fmt.Errorf("reading: %w", err)
+	volume.first, volume.written = false, written
+	if volume.desired == desired {
+		volume.desired = written
 	}
-	if !sameOwner(current, desired) {
-		// It belongs to an earlier pod of the same name and is about to be collected: an object of our own UID is safe from that.
-		if err := s.remove(ctx, current); err != nil {
-			return err
-		}
-		return gone(s.create(ctx, desired))
-	}
-	if equality.Semantic.DeepEqual(current.Status, desired.Status) && current.Labels[v1.NodeNameLabel] == desired.Labels[v1.NodeNameLabel] {
-		return nil
-	}
-	next := current.DeepCopy()
-	next.Status = desired.Status
-	if next.Labels == nil {
-		next.Labels = map[string]string{}
-	}
-	next.Labels[v1.NodeNameLabel] = desired.Labels[v1.NodeNameLabel]
-	err = s.kube.classes.Put().Namespace(next.Namespace).Resource(podStatuses).Name(next.Name).Body(next).Do(ctx).Error()
-	if err != nil {
-		return fmt.Errorf("updating: %w", err)
-	}
-	return nil
-}
-
-func (s *StatusWriter) create(ctx context.Context, desired *v1.SecretProviderClassPodStatus) error {
-	return s.kube.classes.Post().Namespace(desired.Namespace).Resource(podStatuses).Body(desired).Do(ctx).Error()
-}
-
-func (s *StatusWriter) remove(ctx context.Context, current *v1.SecretProviderClassPodStatus) error {
-	only := metav1.NewUIDPreconditions(string(current.UID))
-	err := s.kube.classes.Delete().Namespace(current.Namespace).Resource(podStatuses).Name(current.Name).
-		Body(&metav1.DeleteOptions{Preconditions: only}).Do(ctx).Error()
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("removing that of an earlier pod: %w", err)
-	}
-	return nil
-}
-
-// gone takes the end of a namespace for success: its pods end too, and nobody is left to read a status.
-func gone(err error) error {
-	if err == nil || apierrors.HasStatusCause(err, "NamespaceTerminating") {
-		return nil
-	}
-	return fmt.Errorf("creating: %w", err)
-}
-
-func sameOwner(a, b *v1.SecretProviderClassPodStatus) bool {
-	return len(a.OwnerReferences) == 1 && a.OwnerReferences[0].UID == b.OwnerReferences[0].UID
 }

@@ -6,8 +6,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"syscall"
+	"time"
 
+	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
 	v1 "github.com/vaultferry/vaultferry/api/v1"
 	"github.com/vaultferry/vaultferry/internal/reason"
 	"github.com/vaultferry/vaultferry/internal/volume"
@@ -35,6 +38,8 @@ type Classes interface {
 	Get(ctx context.Context, target, namespace, name string) (*v1.SecretProviderClass, error)
 	// Release says that the volume at target is gone.
 	Release(target string)
+	// Notify has changed called when a class that volumes use has changed, with the target paths of those.
+	Notify(changed func(class *v1.SecretProviderClass, targets []string))
 }
 
 // publish brings the volume to published. The caller holds the lock of the target path.
@@ -43,27 +48,51 @@ func (n *Node) publish(ctx context.Context, p publication) error {
 	if err != nil {
 		return err
 	}
-	if from == published && !n.refreshDue(p.target) {
-		return nil
-	}
-	content, err := n.fetch(ctx, p, from)
-	if err == nil {
-		err = n.write(p, content)
-	}
-	if err == nil {
-		n.tell(p, content.notices)
-		n.remember(p, content)
-		return nil
-	}
 	if from == published {
-		// The files that are there stay good; kubelet would take an error on a running pod as a reason to act on the mount.
-		n.refreshFailed(ctx, p, err)
+		if m := n.heard(p); m.isDue(time.Now()) {
+			n.refresh(ctx, p)
+		}
+		return nil
+	}
+	started := time.Now()
+	done, err := n.bring(ctx, p, from)
+	if err == nil {
+		n.remember(p, done, started)
 		return nil
 	}
 	if cleanErr := n.Mounter.Remove(p.target); cleanErr != nil {
 		n.Log.WarnContext(ctx, "Removing a volume whose publish failed", slog.Any("error", cleanErr), slog.String("target", p.target))
 	}
 	return err
+}
+
+// outcome is what one way to published led to.
+type outcome struct {
+	class   *v1.SecretProviderClass
+	content *content
+	// first tells a publish from a refresh; changed, whether the volume held something else before.
+	first, changed bool
+}
+
+func (o outcome) provider() string {
+	if o.class == nil {
+		return ""
+	}
+	return string(o.class.Spec.Provider)
+}
+
+// bring fetches the volume's content and puts it in place.
+func (n *Node) bring(ctx context.Context, p publication, from state) (outcome, error) {
+	done := outcome{first: from != published}
+	var err error
+	if done.class, err = n.Classes.Get(ctx, p.target, p.pod.namespace, p.class); err != nil {
+		return done, err
+	}
+	if done.content, err = n.fetch(ctx, p, from, done.class); err != nil {
+		return done, err
+	}
+	done.changed, err = n.write(p, done.content)
+	return done, err
 }
 
 func (n *Node) stateOf(target string) (state, error) {
@@ -78,7 +107,7 @@ func (n *Node) stateOf(target string) (state, error) {
 	if err != nil {
 		return absent, mountFailed("reading the volume", err)
 	}
-	if complete || n.wroteItself(target) {
+	if m, _ := n.volumes.recall(target); complete || m.wroteItself {
 		return published, nil
 	}
 	return mounted, nil
@@ -86,14 +115,14 @@ func (n *Node) stateOf(target string) (state, error) {
 
 // fetch asks the provider for the volume's content. The tmpfs is there before the call, since a provider may write to the target path
 // by itself, and what it writes must never reach a disk.
-func (n *Node) fetch(ctx context.Context, p publication, from state) (*content, error) {
-	class, err := n.Classes.Get(ctx, p.target, p.pod.namespace, p.class)
+func (n *Node) fetch(ctx context.Context, p publication, from state, class *v1.SecretProviderClass) (*content, error) {
+	old, _ := n.volumes.recall(p.target)
+	request, err := mountRequest(class, p, old)
 	if err != nil {
 		return nil, err
 	}
-	request, err := mountRequest(class, p, n.versionsOf(p.target))
-	if err != nil {
-		return nil, err
+	if _, err := classInterval(class); err != nil && (old.class == nil || !sameForMounts(old.class, class)) {
+		n.Events.Warn(p.pod, reason.ClassInvalid.Name, err.Error())
 	}
 	if from == absent {
 		if err := n.Mounter.Mount(p.target); err != nil {
@@ -109,22 +138,31 @@ func (n *Node) fetch(ctx context.Context, p publication, from state) (*content, 
 	return newContent(provider, response), nil
 }
 
-// write puts the content on the volume and reads it back.
-func (n *Node) write(p publication, c *content) error {
+// write puts the content on the volume, reads it back, and reports whether anything had to change.
+func (n *Node) write(p publication, c *content) (changed bool, err error) {
 	if c.writtenByProvider() {
-		return nil
+		old, _ := n.volumes.recall(p.target)
+		return !sameVersions(old.versions, c.versions), nil
 	}
-	if _, err := n.payload.Write(p.target, c.files, p.gid); err != nil {
-		return writeFailed(err)
+	changed, err = n.payload.Write(p.target, c.files, p.gid)
+	if err != nil {
+		return changed, writeFailed(err)
 	}
 	holds, err := n.payload.Holds(p.target, c.files, p.gid)
 	switch {
 	case err != nil:
-		return writeFailed(err)
+		return changed, writeFailed(err)
 	case !holds:
-		return reason.New(reason.WriteFailed, "", "the files on the volume are not those that were written")
+		return changed, reason.New(reason.WriteFailed, "", "the files on the volume are not those that were written")
 	}
-	return nil
+	return changed, nil
+}
+
+// sameVersions compares two sorted lists.
+func sameVersions(a, b []*v1alpha1.ObjectVersion) bool {
+	return slices.EqualFunc(a, b, func(x, y *v1alpha1.ObjectVersion) bool {
+		return x.GetId() == y.GetId() && x.GetVersion() == y.GetVersion()
+	})
 }
 
 // known returns err with its reason; an error that has none is a fault of our own.

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package driver
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
+	v1 "github.com/vaultferry/vaultferry/api/v1"
+)
+
+// memory is what the driver remembers about a published volume. It can do without: after a restart, kubelet's next call and the next
+// refresh fill it again.
+type memory struct {
+	// publication is kubelet's last call for the volume, and so holds the newest tokens.
+	publication publication
+	// class is the one that the content was fetched for; nil after a restart.
+	class    *v1.SecretProviderClass
+	versions []*v1alpha1.ObjectVersion
+	notices  []notice
+	// wroteItself is set for a volume whose provider writes by itself: no link on the mount tells that it is complete.
+	wroteItself bool
+
+	// refreshed is when the provider was last asked with success; zero after a restart.
+	refreshed time.Time
+	// due is when the volume is to be refreshed next; zero: not before something asks for it.
+	due time.Time
+	// fetchedAfter, if not zero, is when somebody asked for a refresh that has not worked yet.
+	fetchedAfter time.Time
+	// failures counts the refreshes that failed since one worked; failing is the text of the last.
+	failures int
+	failing  string
+	// busy is set while the timer's refresh is under way.
+	busy bool
+}
+
+func (m memory) isDue(now time.Time) bool { return !m.due.IsZero() && !m.due.After(now) }
+
+// volumes holds a memory for each target path.
+type volumes struct {
+	mu sync.Mutex
+	// wake tells the timer that a due time has moved.
+	wake chan struct{}
+	held map[string]*memory
+}
+
+func newVolumes() *volumes {
+	return &volumes{held: map[string]*memory{}, wake: make(chan struct{}, 1)}
+}
+
+func (v *volumes) recall(target string) (memory, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if m := v.held[target]; m != nil {
+		return *m, true
+	}
+	return memory{}, false
+}
+
+// change changes the memory of a volume, if there is one.
+func (v *volumes) change(target string, how func(*memory)) {
+	v.mu.Lock()
+	if m := v.held[target]; m != nil {
+		how(m)
+	}
+	v.mu.Unlock()
+	v.nudge()
+}
+
+// put begins or replaces the memory of a volume.
+func (v *volumes) put(target string, m memory) {
+	v.mu.Lock()
+	v.held[target] = &m
+	v.mu.Unlock()
+	v.nudge()
+}
+
+func (v *volumes) forget(target string) {
+	v.mu.Lock()
+	delete(v.held, target)
+	v.mu.Unlock()
+}
+
+func (v *volumes) nudge() {
+	select {
+	case v.wake <- struct{}{}:
+	default:
+	}
+}
+
+// takeDue marks the volumes that are due as busy and returns them, and how long until the next one is; maxWait where none is.
+func (v *volumes) takeDue(now time.Time, maxWait time.Duration) (targets []string, wait time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	wait = maxWait
+	for target, m := range v.held {
+		switch {
+		case m.busy || m.due.IsZero():
+		case m.isDue(now):
+			m.busy = true
+			targets = append(targets, target)
+		default:
+			wait = min(wait, m.due.Sub(now))
+		}
+	}
+	return targets, wait
+}
+
+// waiting counts the volumes that are due, and oldest is the longest time since a volume was last refreshed with success.
+func (v *volumes) waiting(now time.Time) (due int, oldest time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, m := range v.held {
+		if m.isDue(now) {
+			due++
+		}
+		if !m.refreshed.IsZero() {
+			oldest = max(oldest, now.Sub(m.refreshed))
+		}
+	}
+	return due, oldest
+}
+
+// before returns a time at most d away, up to a tenth of d earlier, so that volumes that started together drift apart and none is
+// ever late.
+func before(d time.Duration) time.Time {
+	return time.Now().Add(d - time.Duration(rand.Int64N(int64(d)/10+1))) //nolint:gosec // no secret depends on it
+}
+
+// within returns a time at most d away.
+func within(d time.Duration) time.Time {
+	return time.Now().Add(time.Duration(rand.Int64N(int64(d) + 1))) //nolint:gosec // no secret depends on it
+}
