@@ -47,7 +47,8 @@ var layers = map[string]layer{
 	},
 	"internal/provider": {
 		ours: []string{
-			"api/provider/v1alpha1", "internal/entra", "internal/keyvault", "internal/reason", "internal/secret", "internal/telemetry",
+			"api/provider/v1alpha1", "internal/entra", "internal/keyvault", "internal/pemfile", "internal/reason", "internal/secret",
+			"internal/telemetry",
 		},
 		never: []string{kubernetes}, why: "Azure without Kubernetes",
 	},
