@@ -176,7 +176,7 @@ func serveDriver(ctx context.Context, f *driverFlags, socket string, config *res
 	node := driver.NewNode(driver.NodeConfig{
 		ID: f.nodeID, RefreshInterval: interval,
 		Mounter: volume.NewTmpfs(f.volumeSize), Classes: driver.NewClassWatch(ctx, kube), Providers: providers,
-		Events: events, Status: statuses, Metrics: metrics, Log: log,
+		Events: events, Status: statuses, Metrics: metrics, Log: log, Accounts: kube,
 	})
 	registration := &driver.Registration{Name: f.driverName, Endpoint: f.registrationEndpoint, Log: log}
 

@@ -5,6 +5,7 @@ package driver
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -46,7 +47,7 @@ type ContentSource interface {
 	Mount(ctx context.Context, provider string, req *v1alpha1.MountRequest, waiting func(*reason.Error)) (*v1alpha1.MountResponse, error)
 }
 
-// NodeConfig is what a Node needs. All fields but RefreshInterval are required.
+// NodeConfig is what a Node needs. All fields but RefreshInterval and Accounts are required.
 type NodeConfig struct {
 	// ID is the node's name.
 	ID string
@@ -60,6 +61,8 @@ type NodeConfig struct {
 	Status    Status
 	Metrics   *Metrics
 	Log       *slog.Logger
+	// Accounts, where set, lets the driver tell of two client ids that differ.
+	Accounts Accounts
 }
 
 // Node serves the CSI Node service (CSI specification 1.13, "Node Service RPC").
@@ -70,6 +73,8 @@ type Node struct {
 	payload volume.Payload
 	locks   *locks
 	volumes *volumes
+	// background holds what no call waits for.
+	background sync.WaitGroup
 }
 
 // NewNode returns a Node. It serves without [Node.Run], but refreshes only when kubelet calls.

@@ -35,6 +35,7 @@ const (
 func (n *Node) Run(ctx context.Context) {
 	slots := make(chan struct{}, refreshWorkers)
 	var running sync.WaitGroup
+	defer n.background.Wait()
 	defer running.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()

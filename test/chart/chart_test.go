@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -35,6 +36,10 @@ func defaultObjects() []string {
 		"DaemonSet secrets-store-provider-azure",
 		"ServiceAccount secrets-store-csi-driver",
 		"ServiceAccount secrets-store-provider-azure",
+		"ValidatingAdmissionPolicy vaultferry-driver-pod-statuses",
+		"ValidatingAdmissionPolicy vaultferry-driver-secrets",
+		"ValidatingAdmissionPolicyBinding vaultferry-driver-pod-statuses",
+		"ValidatingAdmissionPolicyBinding vaultferry-driver-secrets",
 	}
 }
 
@@ -83,6 +88,10 @@ func TestEveryValueSwitchedOnDecodesIntoTypedObjects(t *testing.T) {
 			get[rbacv1.ClusterRole](t, objects, o.Kind, o.Metadata.Name)
 		case "ClusterRoleBinding":
 			get[rbacv1.ClusterRoleBinding](t, objects, o.Kind, o.Metadata.Name)
+		case "ValidatingAdmissionPolicy":
+			get[admissionv1.ValidatingAdmissionPolicy](t, objects, o.Kind, o.Metadata.Name)
+		case "ValidatingAdmissionPolicyBinding":
+			get[admissionv1.ValidatingAdmissionPolicyBinding](t, objects, o.Kind, o.Metadata.Name)
 		case "CustomResourceDefinition":
 			get[map[string]any](t, objects, o.Kind, o.Metadata.Name)
 		default:
