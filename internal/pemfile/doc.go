@@ -33,7 +33,7 @@ const (
 	// ErrPKCS12 means data that is not PKCS#12 in DER, or damaged.
 	ErrPKCS12 Error = "failed to parse PKCS#12"
 	// ErrPassword means a PKCS#12 file with another password.
-	ErrPassword Error = "the PKCS#12 file has another password or is damaged"
+	ErrPassword Error = "the PKCS#12 file has another password or is damaged" //nolint:gosec // no credential, a text
 	// ErrAlgorithm means a PKCS#12 file that uses an algorithm which is not supported.
 	ErrAlgorithm Error = "the PKCS#12 file uses an unsupported algorithm"
 	// ErrTooMuchWork means a PKCS#12 file whose iteration counts would take too long to compute.

@@ -126,21 +126,20 @@ func parsePKCS8(der []byte) (Key, error) {
 // parseSEC1 reads an elliptic curve key on a curve that crypto/x509 does not know, and wraps it in PKCS#8.
 func parseSEC1(der []byte) (Key, error) {
 	var ec ecPrivateKey
-	if err := unmarshal(der, &ec); err != nil || ec.Version != 1 || len(ec.Parameters.FullBytes) == 0 {
+	if err := unmarshal(der, &ec); err != nil || ec.Version != 1 {
 		return Key{}, ErrKey
 	}
-	algorithm := algorithmIdentifier{
-		Algorithm:  asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1},
-		Parameters: rawElement{FullBytes: ec.Parameters.Bytes},
-	}
-	if knownToX509(algorithm) {
-		return Key{}, ErrKey
-	}
-	pkcs8, err := asn1.Marshal(privateKeyInfo{Algorithm: algorithm, PrivateKey: der})
+	pkcs8, err := asn1.Marshal(privateKeyInfo{
+		Algorithm: algorithmIdentifier{
+			Algorithm:  asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1},
+			Parameters: rawElement{FullBytes: ec.Parameters.Bytes},
+		},
+		PrivateKey: der,
+	})
 	if err != nil {
 		return Key{}, ErrKey
 	}
-	return Key{pkcs8: pkcs8, public: ec.public(algorithm)}, nil
+	return parsePKCS8(pkcs8)
 }
 
 // public returns the encoded public key, nil if the private key does not carry it.

@@ -173,10 +173,9 @@ func pbes2(algorithm algorithmIdentifier, p password, work *rounds) (cipher.Bloc
 	if err := unmarshal(algorithm.Parameters.FullBytes, &params); err != nil {
 		return nil, ErrPKCS12
 	}
-	create, keySize := newCipher(aes.NewCipher), 0
+	create, keySize := newCipher(aes.NewCipher), 16
 	switch params.Scheme.Algorithm.String() {
 	case oidAES128CBC:
-		keySize = 16
 	case oidAES192CBC:
 		keySize = 24
 	case oidAES256CBC:

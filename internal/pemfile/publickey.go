@@ -105,16 +105,16 @@ type curvePoint struct {
 }
 
 func (k PublicKey) point() (curvePoint, error) {
-	p, size := curvePoint{name: k.Curve}, 0
+	p, size := curvePoint{name: k.Curve}, 32
 	switch k.Curve {
 	case crvP256:
-		p.curve, size = elliptic.P256(), 32
+		p.curve = elliptic.P256()
 	case crvP384:
 		p.curve, size = elliptic.P384(), 48
 	case crvP521:
 		p.curve, size = elliptic.P521(), 66
 	case crvP256K, crvSecp256k1:
-		p.name, size = crvSecp256k1, 32
+		p.name = crvSecp256k1
 	default:
 		return curvePoint{}, unsupportedName{ErrCurve, fmt.Sprintf("curve %s is not supported", printable(k.Curve))}
 	}

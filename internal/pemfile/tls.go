@@ -28,14 +28,15 @@ func (b Bundle) TLSPair() (crt, key, ca []byte, err error) {
 		return nil, nil, nil, ErrNoKey
 	}
 	certificates, err := OrderChain(b.Certificates, b.Keys)
-	leaf, owner, ok := pair(certificates[:1], b.Keys)
-	if err != nil || !ok {
+	if _, _, ok := pair(certificates[:1], b.Keys); err != nil || !ok {
 		// The certificates do not tell which of them is the leaf; the keys do.
-		if leaf, owner, ok = pair(certificates, b.Keys); !ok {
+		leaf, _, ok := pair(certificates, b.Keys)
+		if !ok {
 			return nil, nil, nil, ErrKeyMismatch
 		}
 		certificates = slices.Concat(certificates[leaf:leaf+1], certificates[:leaf], certificates[leaf+1:])
 	}
+	_, owner, _ := pair(certificates[:1], b.Keys)
 	_, issuers, err := Chain(certificates)
 	if err != nil {
 		return nil, nil, nil, err
