@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -31,8 +32,8 @@ type providerFlags struct {
 	cloudName      string
 	pemChain       bool
 	separateFiles  bool
-	tokenProxyURL  string
-	sniName        string
+	cloudEnvDir    string
+	tokenProxy     entra.TokenProxy
 	userAgent      string
 	pprof          bool
 	pprofPort      int
@@ -71,8 +72,11 @@ func (f *providerFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.cloudName, "cloud-name", "AzurePublicCloud", "cloud of classes that set no cloudName")
 	flags.BoolVar(&f.pemChain, "construct-pem-chain", true, "order the certificates of a chain; without effect until certificates are supported")
 	flags.BoolVar(&f.separateFiles, "write-cert-and-key-in-separate-files", false, "not supported yet")
-	flags.StringVar(&f.tokenProxyURL, "token-proxy-url", "", "not supported yet")
-	flags.StringVar(&f.sniName, "sni-name", "", "not supported yet")
+	flags.StringVar(&f.cloudEnvDir, "cloud-env-dir", provider.DefaultCloudDir, "directory of the files that classes name with cloudEnvFileName")
+	flags.StringVar(&f.tokenProxy.URL, "token-proxy-url", entra.DefaultTokenProxyURL, "the cluster's token proxy, for identity binding")
+	flags.StringVar(&f.tokenProxy.ServerName, "sni-name", "", "name of the token proxy in TLS; empty: that of the AKS cluster")
+	flags.StringVar(&f.tokenProxy.CAFile, "token-proxy-ca-file", "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt",
+		"PEM file of the CA of the token proxy; empty: the system's")
 	flags.StringVar(&f.userAgent, "custom-user-agent", "", "beginning of the User-Agent header towards Azure, at most 24 characters")
 	flags.BoolVar(&f.pprof, "enable-pprof", false, "serve profiles on the loopback interface")
 	flags.IntVar(&f.pprofPort, "pprof-port", 6060, "port of the profiles")
@@ -88,9 +92,8 @@ func (f *providerFlags) validate() error {
 			return fmt.Errorf("%s must be a port from 0 to 65535, not %d", port.flag, port.value)
 		}
 	}
-	_, knownCloud := entra.CloudNamed(f.cloudName)
 	switch {
-	case !knownCloud:
+	case !entra.IsCloudName(f.cloudName):
 		return fmt.Errorf("--cloud-name must be one of %s, not %q", strings.Join(entra.CloudNames(), ", "), f.cloudName)
 	case !strings.HasPrefix(f.healthzPath, "/") || strings.ContainsAny(f.healthzPath, " {}"):
 		return fmt.Errorf("--healthz-path must be a path such as /healthz, not %q", f.healthzPath)
@@ -100,8 +103,13 @@ func (f *providerFlags) validate() error {
 		return fmt.Errorf("--custom-user-agent must have at most 24 characters and no space, not %q", f.userAgent)
 	case f.separateFiles:
 		return errors.New("--write-cert-and-key-in-separate-files is not supported yet in this version")
-	case f.tokenProxyURL != "" || f.sniName != "":
-		return errors.New("--token-proxy-url and --sni-name (identity binding) are not supported yet in this version")
+	case !filepath.IsAbs(f.cloudEnvDir):
+		return fmt.Errorf("--cloud-env-dir must be an absolute path, not %q", f.cloudEnvDir)
+	case strings.ContainsAny(f.tokenProxy.ServerName, " /:"):
+		return fmt.Errorf("--sni-name must be a host name, not %q", f.tokenProxy.ServerName)
+	}
+	if err := f.tokenProxy.Validate(); err != nil {
+		return fmt.Errorf("--token-proxy-url: %w", err)
 	}
 	if _, err := socketPath("--endpoint", f.endpoint); err != nil {
 		return err
@@ -160,7 +168,7 @@ func runProvider(ctx context.Context, f *providerFlags, env environment) error {
 // server wires the provider's parts.
 func (f *providerFlags) server(metrics *provider.Metrics, log *slog.Logger) (*provider.Server, error) {
 	transport := entra.NewTransport(http.ProxyFromEnvironment)
-	tokens, err := entra.New(entra.Config{Transport: transport, ApplicationID: f.applicationID()})
+	tokens, err := entra.New(entra.Config{Transport: transport, ApplicationID: f.applicationID(), TokenProxy: f.tokenProxy})
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +179,7 @@ func (f *providerFlags) server(metrics *provider.Metrics, log *slog.Logger) (*pr
 		return nil, err
 	}
 	return provider.New(provider.Config{
-		Endpoint: f.endpoint, Version: version, Cloud: f.cloudName, Objects: reader,
+		Endpoint: f.endpoint, Version: version, Cloud: f.cloudName, CloudDir: f.cloudEnvDir, Objects: reader,
 		Session: func(login entra.Login) keyvault.TokenSource { return tokens.Session(login) },
 		Logger:  log, Metrics: metrics,
 	})

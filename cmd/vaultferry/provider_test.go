@@ -25,7 +25,8 @@ func parse(t *testing.T, args ...string) (*providerFlags, error) {
 func TestProviderFlagsOfTodaysManifests(t *testing.T) {
 	f, err := parse(t, "--endpoint=unix:///provider/azure.sock", "--construct-pem-chain=true", "--healthz-port=8989", "--healthz-path=/healthz",
 		"--healthz-timeout=5s", "--prometheus-port=8898", "--metrics-backend=prometheus", "--cloud-name=AzureCloud", "--custom-user-agent=contoso/1",
-		"--log-format-json=true", "--write-cert-and-key-in-separate-files=false", "--enable-pprof=false", "--pprof-port=6060", "-v=5")
+		"--log-format-json=true", "--write-cert-and-key-in-separate-files=false", "--enable-pprof=false", "--pprof-port=6060", "-v=5",
+		"--token-proxy-url=https://kubernetes.default.svc.cluster.local", "--sni-name=a.ests.aks")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +39,8 @@ func TestProviderFlagsRefused(t *testing.T) {
 	for _, arg := range []string{
 		"--endpoint=tcp://127.0.0.1:1", "--healthz-port=70000", "--prometheus-port=-1", "--pprof-port=65536", "--healthz-path=healthz",
 		"--healthz-timeout=0s", "--cloud-name=AzurePublcCloud", "--metrics-backend=statsd", "--custom-user-agent=with space",
-		"--custom-user-agent=" + strings.Repeat("x", 25), "--write-cert-and-key-in-separate-files=true", "--token-proxy-url=https://x", "--sni-name=x",
+		"--custom-user-agent=" + strings.Repeat("x", 25), "--write-cert-and-key-in-separate-files=true", "--token-proxy-url=http://x", "--token-proxy-url=https://u:p@x",
+		"--sni-name=https://x", "--cloud-env-dir=clouds",
 	} {
 		flag, _, _ := strings.Cut(arg, "=")
 		if _, err := parse(t, arg); err == nil || !strings.Contains(err.Error(), flag) {

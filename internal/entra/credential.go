@@ -4,6 +4,7 @@ package entra
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"sync"
@@ -23,6 +24,8 @@ const (
 	renewBefore = 5 * time.Minute
 	// renewAgain is how long a token that could not be renewed early is used on before the next attempt.
 	renewAgain = 30 * time.Second
+	// clockSkew is how far clocks may differ, as Entra ID allows.
+	clockSkew  = 5 * time.Minute
 	retries    = 2
 	retryDelay = 150 * time.Millisecond
 )
@@ -37,6 +40,8 @@ type credential struct {
 
 	mu   sync.Mutex
 	kept map[string]keptToken
+	// rejected is the hash of the token rejected last.
+	rejected [sha256.Size]byte
 }
 
 // keptToken is an access token and when to look for the next one.
@@ -51,12 +56,8 @@ func newCredential(identity Identity, tokens *Tokens) *credential {
 
 // token implements [Session.Token].
 func (c *credential) token(ctx context.Context, login Login, scope, claims string) (azcore.AccessToken, error) {
-	assertion := login.Assertion
-	if now := time.Now(); !now.Before(assertion.Expires) {
-		return azcore.AccessToken{}, reason.New(reason.TokenExpired,
-			"kubelet sends a new token with its next try; if this persists, compare the clocks of the node and the API server",
-			"the service account token of %q ended at %s, and it is %s",
-			assertion.Subject, assertion.Expires.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	if err := c.checkAssertion(login.Assertion); err != nil {
+		return azcore.AccessToken{}, err
 	}
 	old := c.peek(scope)
 	if claims == "" && time.Now().Before(old.renewAt) {
@@ -69,6 +70,22 @@ func (c *credential) token(ctx context.Context, login Login, scope, claims strin
 		return old.AccessToken, nil
 	}
 	return fresh, err
+}
+
+// checkAssertion refuses a service account token that ended, where one is needed. Clocks differ a little, so the last word on a
+// token that just ended is Entra ID's.
+func (c *credential) checkAssertion(assertion Assertion) error {
+	if c.identity.Mode != WorkloadIdentity && c.identity.Mode != IdentityBinding {
+		return nil
+	}
+	now := time.Now()
+	if now.Before(assertion.Expires.Add(clockSkew)) {
+		return nil
+	}
+	return reason.New(reason.TokenExpired,
+		"kubelet sends a new token with its next try; if this persists, compare the clocks of the node and the API server",
+		"the service account token of %q ended at %s, and it is %s",
+		assertion.Subject, assertion.Expires.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 }
 
 // share joins the exchange that is under way or starts one. An exchange does not end with the request that began it, because
@@ -101,56 +118,126 @@ func (c *credential) share(ctx context.Context, login Login, scope, claims strin
 
 // exchange asks Entra ID for a token and keeps it.
 func (c *credential) exchange(ctx context.Context, login Login, scope, claims string) (azcore.AccessToken, error) {
-	trip := &trip{client: c.tokens.client, documents: &c.tokens.documents}
-	prove := func(context.Context) (string, error) { return string(login.Assertion.token.Reveal()), nil }
-	azure, err := azidentity.NewClientAssertionCredential(c.identity.Tenant, c.identity.ClientID, prove, c.options(trip))
+	trip, err := c.newTrip(ctx)
+	if err != nil {
+		return azcore.AccessToken{}, err
+	}
+	azure, err := c.library(login, trip)
 	if err != nil {
 		return azcore.AccessToken{}, reason.New(reason.ParameterInvalid, "set spec.parameters.tenantID to the tenant's id",
 			"preparing the exchange with tenant %q: %w", c.identity.Tenant, err)
 	}
+	if c.identity.Mode == ManagedIdentity && claims == "" {
+		// The library keeps the tokens of managed identities for the whole process and cannot be told to forget one; with
+		// claims it asks anew. It sends them to nobody in this mode.
+		claims = "{}"
+	}
 	token, err := azure.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}, Claims: claims, EnableCAE: true})
 	if err != nil {
-		return azcore.AccessToken{}, c.explain(err, login.Assertion, trip)
+		return azcore.AccessToken{}, c.explain(login.Assertion, trip)
 	}
 	c.keep(scope, token)
 	return token, nil
 }
 
-func (c *credential) options(trip *trip) *azidentity.ClientAssertionCredentialOptions {
-	return &azidentity.ClientAssertionCredentialOptions{
-		ClientOptions: azcore.ClientOptions{
-			Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: "https://" + c.identity.Cloud.AuthorityHost},
-			Transport: trip,
-			Telemetry: policy.TelemetryOptions{ApplicationID: c.tokens.config.ApplicationID},
-			Retry: policy.RetryOptions{
-				MaxRetries:    retries,
-				RetryDelay:    retryDelay,
-				MaxRetryDelay: time.Second,
-				TryTimeout:    c.tokens.config.Timeout / 2,
-				ShouldRetry:   ShouldRetry,
-			},
+// newTrip returns the way to whom the identity's tokens come from.
+func (c *credential) newTrip(ctx context.Context) (*trip, error) {
+	switch c.identity.Mode {
+	case ManagedIdentity:
+		return &trip{client: c.tokens.node, documents: &c.tokens.documents}, nil
+	case IdentityBinding:
+		client, err := c.tokens.proxy.client(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &trip{client: client, documents: &c.tokens.documents, redirect: c.tokens.proxy.address}, nil
+	case WorkloadIdentity, ServicePrincipal:
+	}
+	return &trip{client: c.tokens.client, documents: &c.tokens.documents}, nil
+}
+
+// library returns the official client for one exchange.
+func (c *credential) library(login Login, trip *trip) (azcore.TokenCredential, error) {
+	id := c.identity
+	options := c.options(trip)
+	// The authority is one of a fixed table or of the operator's file, so asking Entra ID whether it is genuine adds only a
+	// request.
+	const noDiscovery = true
+	switch id.Mode {
+	case ManagedIdentity:
+		options.Retry.ShouldRetry = shouldRetryNode
+		node := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: options}
+		if id.ClientID != "" {
+			node.ID = azidentity.ClientID(id.ClientID)
+		}
+		return azidentity.NewManagedIdentityCredential(node)
+	case ServicePrincipal:
+		return azidentity.NewClientSecretCredential(id.Tenant, id.ClientID, string(login.ClientSecret.Reveal()),
+			&azidentity.ClientSecretCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: noDiscovery})
+	case WorkloadIdentity, IdentityBinding:
+	}
+	prove := func(context.Context) (string, error) { return string(login.Assertion.token.Reveal()), nil }
+	return azidentity.NewClientAssertionCredential(id.Tenant, id.ClientID, prove,
+		&azidentity.ClientAssertionCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: noDiscovery})
+}
+
+func (c *credential) options(trip *trip) azcore.ClientOptions {
+	return azcore.ClientOptions{
+		Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: "https://" + c.identity.Cloud.AuthorityHost},
+		Transport: trip,
+		Telemetry: policy.TelemetryOptions{ApplicationID: c.tokens.config.ApplicationID},
+		Retry: policy.RetryOptions{
+			MaxRetries:    retries,
+			RetryDelay:    retryDelay,
+			MaxRetryDelay: time.Second,
+			TryTimeout:    c.tokens.config.Timeout / 2,
+			ShouldRetry:   ShouldRetry,
 		},
-		// The authority is one of a fixed table, so asking Entra ID whether it is genuine adds only a request.
-		DisableInstanceDiscovery: true,
 	}
 }
 
-// explain turns the library's error into one line. The library's own text is never used: after a broken answer it quotes the
+// explain says in one line why the exchange failed. The library's own text is never used: after a broken answer it quotes the
 // answer, which may hold a token.
-func (c *credential) explain(err error, assertion Assertion, trip *trip) error {
-	failed, ok := errors.AsType[*azidentity.AuthenticationFailedError](err)
-	if ok && failed.RawResponse != nil {
-		return c.refused(readRefusal(failed.RawResponse), assertion)
-	}
+func (c *credential) explain(assertion Assertion, trip *trip) error {
 	if lost := trip.lost(); lost != nil {
 		return c.unreachable(Explain(lost))
 	}
+	if refusal := trip.refusal(); refusal != nil {
+		switch c.identity.Mode {
+		case ManagedIdentity:
+			return c.refusedByNode(refusal)
+		case IdentityBinding:
+			return c.refusedByProxy(refusal, assertion)
+		case WorkloadIdentity, ServicePrincipal:
+		}
+		return c.refused(refusal, assertion)
+	}
 	return reason.New(reason.EntraRejected, "try again; if it persists, see what answers under that name",
-		"Entra ID (%s) answered with something that is not a token", c.identity.Cloud.AuthorityHost)
+		"%s answered with something that is not a token", c.issuer())
+}
+
+// issuer names whom the identity's tokens come from.
+func (c *credential) issuer() string {
+	switch c.identity.Mode {
+	case ManagedIdentity:
+		return "the node's identity service (IMDS, 169.254.169.254)"
+	case IdentityBinding:
+		return "the cluster's token proxy (" + c.tokens.proxy.base.Host + ")"
+	case WorkloadIdentity, ServicePrincipal:
+	}
+	return "Entra ID (" + c.identity.Cloud.AuthorityHost + ")"
 }
 
 func (c *credential) unreachable(f Failure) error {
-	return reason.New(reason.EntraUnreachable, f.Next, "Entra ID (%s) %s", c.identity.Cloud.AuthorityHost, f.Text)
+	switch c.identity.Mode {
+	case ManagedIdentity:
+		return reason.New(reason.NodeIdentityUnreachable, "the provider's pod must reach 169.254.169.254, which network policies and "+
+			"the cluster's IMDS restriction forbid, and which exists on Azure's machines only", "%s %s", c.issuer(), f.Text)
+	case IdentityBinding:
+		return c.tokens.proxy.unreachable(f)
+	case WorkloadIdentity, ServicePrincipal:
+	}
+	return reason.New(reason.EntraUnreachable, f.Next, "%s %s", c.issuer(), f.Text)
 }
 
 func (c *credential) peek(scope string) keptToken {
@@ -168,6 +255,10 @@ func (c *credential) keep(scope string, token azcore.AccessToken) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if sha256.Sum256([]byte(token.Token)) == c.rejected {
+		// The node's identity service keeps tokens too and may repeat itself; the next request asks it again.
+		return
+	}
 	c.kept[scope] = keptToken{token, renewAt}
 }
 
@@ -185,6 +276,7 @@ func (c *credential) postpone(scope, token string) {
 func (c *credential) reject(token string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.rejected = sha256.Sum256([]byte(token))
 	for scope, kept := range c.kept {
 		if kept.Token == token {
 			delete(c.kept, scope)

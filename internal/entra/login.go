@@ -75,6 +75,15 @@ type Identity struct {
 	SecretHash [sha256.Size]byte
 }
 
+// grant is what of an identity decides its tokens, and so the key under which those are kept. A node's managed identity has one
+// token for every service account, and the node's identity service, which allows few requests, is asked for it once.
+func (i Identity) grant() Identity {
+	if i.Mode == ManagedIdentity {
+		i.Subject = ""
+	}
+	return i
+}
+
 // identity returns the identity that l acts as.
 func (l Login) identity(key []byte) Identity {
 	identity := Identity{Mode: l.Mode, Cloud: l.Cloud, Tenant: l.Tenant, ClientID: l.ClientID, Subject: l.Subject}

@@ -5,7 +5,6 @@ package entra
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -24,27 +23,28 @@ type Refusal struct {
 	// TraceID and CorrelationID are what Microsoft's support asks for.
 	TraceID, CorrelationID string
 
-	// text is the first sentence of the description.
+	// text is the first sentence of the description where it has a code, the HTTP status otherwise.
 	text string
+	// description is what was answered, for comparison only.
+	description string
 }
 
-// Error implements error: the first sentence of Entra ID's description, which begins with AADSTS and the code.
+// Error implements error: the first sentence of Entra ID's description, which begins with AADSTS and the code, or the HTTP
+// status and the OAuth 2.0 error code where there is no such description.
 func (r *Refusal) Error() string { return r.text }
 
 // Unsafe texts of other systems are not repeated, so these have to look like what they should be.
 var (
 	identifier = regexp.MustCompile(`^[0-9a-fA-F-]{1,64}$`)
+	errorWord  = regexp.MustCompile(`^[a-z_0-9]{1,40}$`)
 	codePrefix = regexp.MustCompile(`^AADSTS([0-9]{4,9}):`)
 )
 
-// readRefusal reads an answer whose body is already in memory.
-func readRefusal(answer *http.Response) *Refusal {
-	r := &Refusal{Status: answer.StatusCode, text: fmt.Sprintf("Entra ID answered with HTTP status %d", answer.StatusCode)}
-	content, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return r
-	}
+// readRefusal reads an error answer.
+func readRefusal(status int, content []byte) *Refusal {
+	r := &Refusal{Status: status, text: fmt.Sprintf("HTTP status %d", status)}
 	var body struct {
+		Error         string `json:"error"`
 		Description   string `json:"error_description"`
 		Codes         []int  `json:"error_codes"`
 		TraceID       string `json:"trace_id"`
@@ -58,6 +58,10 @@ func readRefusal(answer *http.Response) *Refusal {
 	}
 	if identifier.MatchString(body.CorrelationID) {
 		r.CorrelationID = body.CorrelationID
+	}
+	r.description = body.Description
+	if errorWord.MatchString(body.Error) {
+		r.text += " " + body.Error
 	}
 	r.Code = refusalCode(body.Codes, body.Description)
 	if r.Code != 0 {
@@ -94,6 +98,9 @@ func firstSentence(description string, code int) string {
 
 // refused says what a refusal means for the class's author.
 func (c *credential) refused(r *Refusal, assertion Assertion) *reason.Error {
+	if c.identity.Mode == ServicePrincipal {
+		return c.refusedSecret(r)
+	}
 	id := c.identity.ClientID
 	create := "create or correct the federated credential: " + c.createFederatedCredential(assertion)
 	switch r.Code {
@@ -114,6 +121,26 @@ func (c *credential) refused(r *Refusal, assertion Assertion) *reason.Error {
 		return reason.New(reason.FederatedCredentialMissing, create, "%w: identity %s trusts no cluster yet", r, id)
 	}
 	return c.refusedOtherwise(r, assertion)
+}
+
+// refusedSecret covers what is about a client secret.
+func (c *credential) refusedSecret(r *Refusal) *reason.Error {
+	id := c.identity.ClientID
+	switch r.Code {
+	case 7000215:
+		return reason.New(reason.ClientSecretInvalid,
+			"put the secret's value (not its id) under clientsecret of the Secret that nodePublishSecretRef names; a new one: "+
+				"az ad app credential reset --id "+id+" --append", "%w: application %s", r, id)
+	case 7000222:
+		return reason.New(reason.ClientSecretExpired,
+			"make a new one and put it under clientsecret of the Secret that nodePublishSecretRef names: "+
+				"az ad app credential reset --id "+id+" --append", "%w: application %s", r, id)
+	case 700016:
+		return reason.New(reason.IdentityNotFound,
+			"correct clientid in the Secret that nodePublishSecretRef names (az ad app show --id <name> --query appId) or "+
+				"spec.parameters.tenantID", "%w: clientid %s is not in tenant %s", r, id, c.identity.Tenant)
+	}
+	return c.refusedOtherwise(r, Assertion{})
 }
 
 // refusedOtherwise covers what is not about the federated credential.
@@ -144,7 +171,7 @@ func (c *credential) refusedOtherwise(r *Refusal, assertion Assertion) *reason.E
 		return reason.New(reason.EntraUnreachable, "kubelet tries again by itself", "%w: %s is not available", r, host)
 	case r.Code == 0:
 		return reason.New(reason.EntraRejected, "see what answers under that name, a proxy perhaps",
-			"%w and no AADSTS code (%s)", r, host)
+			"Entra ID (%s) answered with %w and no AADSTS code", host, r)
 	}
 	return reason.New(reason.EntraRejected, fmt.Sprintf("look the code up: https://%s/error?code=%d", host, r.Code),
 		"%w: identity %s of tenant %s", r, c.identity.ClientID, tenant)

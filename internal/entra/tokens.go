@@ -27,6 +27,11 @@ const (
 type Config struct {
 	// Transport carries the requests to Entra ID; see [NewTransport]. Required.
 	Transport http.RoundTripper
+	// NodeTransport carries the requests to the node's identity service, which no proxy may see. Default: a [NewTransport]
+	// without a proxy.
+	NodeTransport http.RoundTripper
+	// TokenProxy is the cluster's token proxy, for identity binding.
+	TokenProxy TokenProxy
 	// ApplicationID begins the User-Agent header, at most 24 characters without spaces.
 	ApplicationID string
 	// Timeout bounds getting one token, all retries included. Default 3.5 s.
@@ -41,6 +46,8 @@ type Config struct {
 type Tokens struct {
 	config    Config
 	client    *http.Client
+	node      *http.Client
+	proxy     *tokenProxy
 	documents documents
 	// key hides client secrets in identities; it is never the same in two processes.
 	key [sha256.Size]byte
@@ -63,6 +70,9 @@ func New(config Config) (*Tokens, error) {
 	if config.Transport == nil {
 		return nil, errors.New("entra: Config.Transport is missing")
 	}
+	if config.NodeTransport == nil {
+		config.NodeTransport = NewTransport(nil)
+	}
 	if config.Timeout == 0 {
 		config.Timeout = defaultTimeout
 	}
@@ -72,9 +82,15 @@ func New(config Config) (*Tokens, error) {
 	if config.MaxIdentities == 0 {
 		config.MaxIdentities = defaultMaxIdentities
 	}
+	proxy, err := newTokenProxy(config.TokenProxy)
+	if err != nil {
+		return nil, err
+	}
 	tokens := &Tokens{
 		config: config,
 		client: HTTPClient(config.Transport, maxAnswer),
+		node:   HTTPClient(config.NodeTransport, maxAnswer),
+		proxy:  proxy,
 		byUse:  list.New(),
 		known:  map[Identity]*list.Element{},
 	}
@@ -92,7 +108,7 @@ type Session struct {
 // Session returns the session in which login.Subject acts as what login says.
 func (t *Tokens) Session(login Login) *Session {
 	identity := login.identity(t.key[:])
-	return &Session{credential: t.credential(identity), identity: identity, login: login}
+	return &Session{credential: t.credential(identity.grant()), identity: identity, login: login}
 }
 
 // Identity returns the identity that the session acts as.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -25,21 +26,31 @@ func ShouldRetry(answer *http.Response, err error) bool {
 	return false
 }
 
-// trip sends the requests of one exchange and remembers why the last one got no answer, which the library would reduce to
-// text.
+// trip sends the requests of one exchange and remembers the last one's answer, or why it got none: the library would reduce
+// both to text.
 type trip struct {
 	client    *http.Client
 	documents *documents
+	// redirect, where set, chooses another address for a request.
+	redirect func(*url.URL) *url.URL
 
 	mu   sync.Mutex
 	last error
+	// status and content are the last answer.
+	status  int
+	content []byte
 }
 
 // Do implements policy.Transporter.
 func (t *trip) Do(request *http.Request) (*http.Response, error) {
+	if t.redirect != nil {
+		to := t.redirect(request.URL)
+		request = request.Clone(request.Context())
+		request.URL = to
+	}
 	answer, err := t.documents.get(t.client, request)
+	var content []byte
 	if err == nil {
-		var content []byte
 		content, err = io.ReadAll(answer.Body)
 		_ = answer.Body.Close()
 		answer.Body = io.NopCloser(bytes.NewReader(content))
@@ -50,7 +61,18 @@ func (t *trip) Do(request *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.status, t.content = answer.StatusCode, content
 	return answer, nil
+}
+
+// refusal returns the last answer if it is an error, nil otherwise.
+func (t *trip) refusal() *Refusal {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.status < http.StatusBadRequest {
+		return nil
+	}
+	return readRefusal(t.status, t.content)
 }
 
 // lost returns why the last request got no answer, nil if it got one.

@@ -52,7 +52,6 @@ func TestRefusedParameters(t *testing.T) {
 		"client is a name":    {"clientID", "my-app", reason.ParameterInvalid, "which is a UUID"},
 		"pod identity":        {"usePodIdentity", "true", reason.ParameterInvalid, "replaced by workload identity"},
 		"odd flag":            {"usePodIdentity", "maybe", reason.ParameterInvalid, "failed to parse usePodIdentity flag, error:"},
-		"node identity":       {"useVMManagedIdentity", "true", reason.ParameterInvalid, "not supported yet"},
 		"unknown cloud":       {"cloudName", "AzurePublcCloud", reason.ParameterInvalid, "AzurePublicCloud"},
 		"no objects":          {"objects", "", reason.ObjectsInvalid, "objects is not set"},
 	} {

@@ -5,6 +5,7 @@ package provider
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -26,6 +27,15 @@ type identity struct {
 	clientSecret secret.Value
 }
 
+// The parameters that choose an identity.
+const (
+	usePodIdentity       = "usePodIdentity"
+	useVMManagedIdentity = "useVMManagedIdentity"
+	useAzureTokenProxy   = "useAzureTokenProxy"
+	userAssignedIdentity = "userAssignedIdentityID"
+	clientIDKey          = "clientID"
+)
+
 var (
 	tenantChars = regexp.MustCompile(`^[-.0-9A-Za-z]{1,256}$`)
 	uuid        = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
@@ -33,82 +43,148 @@ var (
 
 // parseIdentity reads and checks everything that chooses the identity. secrets are those of nodePublishSecretRef.
 func parseIdentity(p parameters, secrets map[string]string, clouds *clouds, found *problems) identity {
-	i := identity{tenant: p.get("tenantID", "tenantId"), clientID: p.get("clientID")}
-	otherMode := checkModes(p, found)
-	i.checkTenant(found)
+	i := identity{tenant: p.get("tenantID", "tenantId")}
+	flag := parseMode(p, found)
 	i.cloud = clouds.parse(p, found)
-	if !otherMode {
-		i.checkClientID(hasClientSecret(secrets), found)
+	i.checkTenant(p, found)
+	switch flag {
+	case useVMManagedIdentity:
+		i.mode, i.clientID = entra.ManagedIdentity, p.get(userAssignedIdentity)
+		if i.clientID != "" {
+			checkClientID(userAssignedIdentity, i.clientID, found)
+		}
+	case useAzureTokenProxy:
+		i.mode, i.clientID = entra.IdentityBinding, p.get(clientIDKey)
+		if i.clientID == "" {
+			found.add(reason.ParameterInvalid, "clientID is required for identity binding: set spec.parameters.clientID to the client id of the "+
+				"identity that is bound to the cluster%s", p.misspelt(clientIDKey))
+		} else {
+			checkClientID(clientIDKey, i.clientID, found)
+		}
+	case "":
+		if i.clientID = p.get(clientIDKey); i.clientID != "" {
+			checkClientID(clientIDKey, i.clientID, found)
+		} else {
+			i.takeServicePrincipal(p, secrets, found)
+		}
 	}
 	return i
 }
 
-// checkModes refuses the identities other than workload identity and reports whether one of them was asked for.
-func checkModes(p parameters, found *problems) bool {
-	const instead = `use workload identity: remove it and set spec.parameters.clientID`
-	modes := []struct{ name, answer string }{
-		{"usePodIdentity", "is not supported: AAD Pod Identity was retired and replaced by workload identity; set it to " +
-			`"false" and spec.parameters.clientID to the identity's client id`},
-		{"useVMManagedIdentity", "is not supported yet in this version; " + instead},
-		{"useAzureTokenProxy", "is not supported yet in this version; " + instead},
-	}
-	var enabled []string
-	for _, mode := range modes {
-		value := p.get(mode.name)
+// parseMode returns the name of the flag that chooses the identity, "" where none is set, or another text where the flags are
+// wrong.
+func parseMode(p parameters, found *problems) string {
+	const undecided = "?"
+	mode := ""
+	for _, name := range []string{usePodIdentity, useVMManagedIdentity, useAzureTokenProxy} {
+		value := p.get(name)
 		if value == "" {
 			continue
 		}
 		on, err := strconv.ParseBool(value)
-		if err != nil {
+		switch {
+		case err != nil:
 			found.add(reason.ParameterInvalid, `failed to parse %s flag, error: spec.parameters.%s is %s, should be "true" or "false"`,
-				mode.name, mode.name, quote(value))
-		}
-		if on {
-			enabled = append(enabled, `spec.parameters.`+mode.name+` "true" `+mode.answer)
+				name, name, quote(value))
+			mode = undecided
+		case on && mode == "":
+			mode = name
+		case on && mode != undecided:
+			found.add(reason.ParameterInvalid,
+				"only one identity mode can be enabled at a time: usePodIdentity, useVMManagedIdentity, or useAzureTokenProxy")
+			return undecided
 		}
 	}
-	switch {
-	case len(enabled) > 1:
-		found.add(reason.ParameterInvalid,
-			"only one identity mode can be enabled at a time: usePodIdentity, useVMManagedIdentity, or useAzureTokenProxy")
-	case len(enabled) == 1:
-		found.add(reason.ParameterInvalid, "%s", enabled[0])
+	if mode == usePodIdentity {
+		found.add(reason.ParameterInvalid, `spec.parameters.usePodIdentity "true" is not supported: AAD Pod Identity was retired and replaced by `+
+			`workload identity; set it to "false" and spec.parameters.clientID to the identity's client id`)
 	}
-	return len(enabled) > 0
+	return mode
 }
 
-func (i identity) checkTenant(found *problems) {
+func (i *identity) checkTenant(p parameters, found *problems) {
+	adfs := strings.EqualFold(i.tenant, entra.TenantADFS)
 	switch {
 	case i.tenant == "":
-		found.add(reason.ParameterInvalid, "tenantId is not provided: set spec.parameters.tenantID to the id of the vault's tenant")
+		found.add(reason.ParameterInvalid, "tenantId is not provided: set spec.parameters.tenantID to the id of the vault's tenant%s",
+			p.misspelt("tenantID"))
 	case !tenantChars.MatchString(i.tenant):
 		found.add(reason.ParameterInvalid, "tenantID %s is not valid: spec.parameters.tenantID is an id or a domain name",
 			quote(i.tenant))
+	case i.cloud.ADFS && !adfs:
+		found.add(reason.ParameterInvalid, "tenantID %s is not valid: the activeDirectoryEndpoint of cloud %s is AD FS, so "+
+			"spec.parameters.tenantID should be %s", quote(i.tenant), i.cloud.Name, entra.TenantADFS)
+	case adfs:
+		i.tenant = entra.TenantADFS
 	}
 }
 
-func (i identity) checkClientID(hasClientSecret bool, found *problems) {
-	const next = "set spec.parameters.clientID to the client id of the identity that may read the vault"
-	switch {
-	case i.clientID == "" && hasClientSecret:
-		found.add(reason.ParameterInvalid, "clientID is not provided, and a service principal from nodePublishSecretRef is "+
-			"not supported yet in this version; use workload identity: %s", next)
-	case i.clientID == "":
-		found.add(reason.ParameterInvalid, "clientID is not provided: %s", next)
-	case !uuid.MatchString(i.clientID):
-		found.add(reason.ParameterInvalid, "clientID %s is not the client id of an identity, which is a UUID: %s",
-			quote(i.clientID), next)
+func checkClientID(name, value string, found *problems) {
+	if uuid.MatchString(value) {
+		return
 	}
+	hint := ""
+	if strings.HasPrefix(strings.ToLower(value), "/subscriptions/") {
+		hint = ", not its resource id"
+	}
+	found.add(reason.ParameterInvalid, "%s %s is not the client id of an identity, which is a UUID%s: set spec.parameters.%s to the client id of "+
+		"the identity that may read the vault (az identity show --query clientId)", name, quote(value), hint, name)
 }
 
-// hasClientSecret reports whether nodePublishSecretRef carries a service principal.
-func hasClientSecret(secrets map[string]string) bool {
-	for key := range secrets {
-		if strings.EqualFold(key, "clientid") || strings.EqualFold(key, "clientsecret") {
-			return true
+// takeServicePrincipal takes the application's id and secret out of what nodePublishSecretRef carries. Messages do not quote
+// the id: it may be the secret, under the wrong key.
+func (i *identity) takeServicePrincipal(p parameters, secrets map[string]string, found *problems) {
+	const where = ": add it to the Secret that nodePublishSecretRef names, or set spec.parameters.clientID for workload identity"
+	i.mode = entra.ServicePrincipal
+	// Kubernetes 1.35 and later may send the service account tokens here.
+	if _, tokens := secrets[tokensKey]; len(secrets) == 0 || tokens && len(secrets) == 1 {
+		hint := p.misspelt(clientIDKey, useVMManagedIdentity, useAzureTokenProxy)
+		if p.get(userAssignedIdentity) != "" {
+			hint += ` (spec.parameters.userAssignedIdentityID counts with useVMManagedIdentity "true" only)`
+		}
+		found.add(reason.ParameterInvalid, "failed to get credentials, nodePublishSecretRef secret is not set, and clientID is not provided: set "+
+			"spec.parameters.clientID to the client id of the identity that may read the vault%s", hint)
+		return
+	}
+	var clientSecret string
+	for _, key := range slices.Sorted(maps.Keys(secrets)) {
+		switch strings.ToLower(key) {
+		case "clientid":
+			i.clientID = strings.TrimSpace(secrets[key])
+		case "clientsecret":
+			// A line break at the end is no part of a secret, but of the file that it was made from.
+			clientSecret = strings.TrimSpace(secrets[key])
 		}
 	}
-	return false
+	i.clientSecret = secret.New([]byte(clientSecret))
+	switch {
+	case i.clientID == "":
+		found.add(reason.ParameterInvalid, "could not find clientid in secrets%s", where)
+	case !uuid.MatchString(i.clientID):
+		i.clientID = ""
+		found.add(reason.ParameterInvalid, "clientid in secrets is not the id of an application, which is a UUID: correct it in the Secret that "+
+			"nodePublishSecretRef names (az ad app show --id <name> --query appId)")
+	}
+	if clientSecret == "" {
+		found.add(reason.ParameterInvalid, "could not find clientsecret in secrets%s", where)
+	}
+}
+
+// misspelt tells of a parameter whose name is nearly one of names.
+func (p parameters) misspelt(names ...string) string {
+	known := []string{
+		"tenantID", "tenantId", "cloudName", "cloudEnvFileName", clientIDKey, userAssignedIdentity,
+		usePodIdentity, useVMManagedIdentity, useAzureTokenProxy,
+	}
+	for _, key := range slices.Sorted(maps.Keys(p)) {
+		if slices.Contains(known, key) {
+			continue
+		}
+		if near := reason.Nearest(key, names); near != "" {
+			return fmt.Sprintf(" (spec.parameters.%s is unknown, did you mean %s?)", reason.OneLine(key), near)
+		}
+	}
+	return ""
 }
 
 // session returns the tokens with which the class's objects are read on behalf of the pod.
@@ -121,18 +197,26 @@ func (s *Server) session(c class, asked mountRequest) (keyvault.TokenSource, err
 		Mode: c.identity.mode, Cloud: c.identity.cloud, Tenant: c.identity.tenant, ClientID: c.identity.clientID,
 		Subject: c.subject(), ClientSecret: c.identity.clientSecret,
 	}
-	assertion, err := c.assertion(asked.attributes, asked.secrets)
-	if err != nil {
-		return nil, err
+	if login.Mode == entra.WorkloadIdentity || login.Mode == entra.IdentityBinding {
+		assertion, err := c.assertion(asked.attributes, asked.secrets)
+		if err != nil {
+			return nil, err
+		}
+		login.Assertion = assertion
 	}
-	login.Assertion = assertion
 	return s.config.Session(login), nil
 }
 
 // assertion takes the pod's service account token out of the request and makes sure that it is the pod's: what is fetched with
 // one service account's rights is kept and shared under the token's subject.
 func (c class) assertion(attributes, secrets map[string]string) (entra.Assertion, error) {
-	audience := c.identity.cloud.Audience
+	audiences := slices.Compact([]string{c.identity.cloud.Audience, entra.DefaultAudience})
+	parsing := "failed to parse workload identity tokens, error: "
+	if c.identity.mode == entra.IdentityBinding {
+		audiences = []string{entra.BindingAudience}
+		parsing = "service account tokens are required for identity binding, error: "
+	}
+	audience := audiences[0]
 	next := fmt.Sprintf("add audience %s to spec.tokenRequests of the CSIDriver object secrets-store.csi.k8s.io "+
 		"(Helm value tokenRequests)", audience)
 	text := attributes[tokensKey]
@@ -141,21 +225,21 @@ func (c class) assertion(attributes, secrets map[string]string) (entra.Assertion
 		text = secrets[tokensKey]
 	}
 	if text == "" {
-		return entra.Assertion{}, reason.New(reason.TokenMissing, next, "service account tokens not found: kubelet sent none")
+		return entra.Assertion{}, reason.New(reason.TokenMissing, next, "%sservice account tokens not found: kubelet sent none", parsing)
 	}
 	var tokens map[string]struct {
 		Token string `json:"token"`
 	}
 	if json.Unmarshal([]byte(text), &tokens) != nil {
 		// The error of encoding/json could quote a token.
-		return entra.Assertion{}, reason.New(reason.TokenMissing, next, "failed to unmarshal service account tokens")
+		return entra.Assertion{}, reason.New(reason.TokenMissing, next, "%sfailed to unmarshal service account tokens", parsing)
 	}
-	for _, candidate := range slices.Compact([]string{audience, entra.DefaultAudience}) {
+	for _, candidate := range audiences {
 		if token := tokens[candidate].Token; token != "" {
 			return c.checkAssertion(secret.New([]byte(token)))
 		}
 	}
-	return entra.Assertion{}, reason.New(reason.TokenMissing, next, "token for audience %s not found", audience)
+	return entra.Assertion{}, reason.New(reason.TokenMissing, next, "%stoken for audience %s not found", parsing, audience)
 }
 
 // checkAssertion accepts only a token of the service account that kubelet named.

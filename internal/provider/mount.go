@@ -45,7 +45,7 @@ func (s *Server) Mount(ctx context.Context, request *v1alpha1.MountRequest) (*v1
 		answer, err = s.fetch(ctx, c, asked)
 	}
 	log := s.config.Logger.With(
-		"pod_namespace", c.podNamespace, "pod", c.podName, "class", c.name, "vault", c.vault, "client_id", c.identity.clientID,
+		"pod_namespace", c.podNamespace, "pod", c.podName, "class", c.name, "vault", c.vault, "identity", c.identity.mode.String(), "client_id", c.identity.clientID,
 		"objects", len(c.objects), "duration", time.Since(started).Round(time.Millisecond))
 	if err != nil {
 		log.WarnContext(ctx, "Mount failed", failureFields(err)...)

@@ -29,6 +29,9 @@ const (
 	maxRequest = 4 << 20
 )
 
+// DefaultCloudDir is where the provider looks for files that describe clouds.
+const DefaultCloudDir = "/etc/vaultferry/clouds"
+
 // Fetcher reads objects; [*keyvault.Reader] is one.
 type Fetcher interface {
 	Fetch(context.Context, keyvault.Request) ([]keyvault.Object, error)
@@ -46,6 +49,8 @@ type Config struct {
 	Session func(entra.Login) keyvault.TokenSource
 	// Cloud is the name of the cloud of classes that name none. Default AzurePublicCloud.
 	Cloud string
+	// CloudDir holds the files that describe clouds of the name AzureStackCloud. Default [DefaultCloudDir].
+	CloudDir string
 	// Budget bounds the requests to Azure for one mount, all retries included. Default 4 s.
 	Budget time.Duration
 	// Grace bounds how long a shutdown waits for calls under way. Default 5 s.
@@ -73,8 +78,11 @@ func New(config Config) (*Server, error) {
 	case config.Cloud == "":
 		config.Cloud = entra.PublicCloud().Name
 	}
-	if _, ok := entra.CloudNamed(config.Cloud); !ok {
+	if !entra.IsCloudName(config.Cloud) {
 		return nil, fmt.Errorf("cloud name %q is not valid: it should be one of %v", config.Cloud, entra.CloudNames())
+	}
+	if config.CloudDir == "" {
+		config.CloudDir = DefaultCloudDir
 	}
 	if config.Budget == 0 {
 		config.Budget = defaultBudget
@@ -86,7 +94,7 @@ func New(config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{config: config, path: path, clouds: &clouds{fallback: config.Cloud}}, nil
+	return &Server{config: config, path: path, clouds: &clouds{fallback: config.Cloud, dir: config.CloudDir}}, nil
 }
 
 // Run listens and serves until ctx ends, then lets the calls under way finish within Config.Grace.

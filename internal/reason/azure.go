@@ -31,11 +31,29 @@ var (
 	IssuerUnreachable = Reason{"IssuerUnreachable", codes.Unauthenticated}
 	// TokenExpired: the service account token is outside its validity, or the clocks differ.
 	TokenExpired = Reason{"TokenExpired", codes.Unauthenticated}
+	// ClientSecretInvalid: Entra ID does not know the client secret of nodePublishSecretRef.
+	ClientSecretInvalid = Reason{"ClientSecretInvalid", codes.Unauthenticated}
+	// ClientSecretExpired: the client secret of nodePublishSecretRef has ended.
+	ClientSecretExpired = Reason{"ClientSecretExpired", codes.Unauthenticated}
+	// IdentityNotAssigned: the node does not have the managed identity.
+	IdentityNotAssigned = Reason{"IdentityNotAssigned", codes.Unauthenticated}
+	// IdentityAmbiguous: the node has several managed identities and none was named.
+	IdentityAmbiguous = Reason{"IdentityAmbiguous", codes.InvalidArgument}
+	// NodeIdentityUnreachable: the node's identity service (IMDS) could not be reached or was not available.
+	NodeIdentityUnreachable = Reason{"NodeIdentityUnreachable", codes.Unavailable}
+	// NodeIdentityRejected: the node's identity service refused for a reason that has no name of its own here.
+	NodeIdentityRejected = Reason{"NodeIdentityRejected", codes.Unauthenticated}
+	// TokenProxyUnreachable: the cluster's token proxy could not be reached, or is not set up.
+	TokenProxyUnreachable = Reason{"TokenProxyUnreachable", codes.Unavailable}
+	// IdentityBindingMissing: the identity is not bound to the cluster.
+	IdentityBindingMissing = Reason{"IdentityBindingMissing", codes.Unauthenticated}
+	// IdentityBindingForbidden: the service account may not use the identity that is bound to the cluster.
+	IdentityBindingForbidden = Reason{"IdentityBindingForbidden", codes.PermissionDenied}
 	// EntraRejected: Entra ID refused for a reason that has no name of its own here; the AADSTS code is in the text.
 	EntraRejected = Reason{"EntraRejected", codes.Unauthenticated}
 	// EntraUnreachable: Entra ID could not be reached or did not answer in time.
 	EntraUnreachable = Reason{"EntraUnreachable", codes.Unavailable}
-	// EntraThrottled: Entra ID answered that there were too many requests.
+	// EntraThrottled: Entra ID or the node's identity service answered that there were too many requests.
 	EntraThrottled = Reason{"EntraThrottled", codes.ResourceExhausted}
 
 	// VaultNotFound: the vault's name does not resolve.
