@@ -193,6 +193,38 @@ func TestProviderRunsWithoutRights(t *testing.T) {
 	}
 }
 
+func TestWhatIdentitiesNeed(t *testing.T) {
+	pod := get[appsv1.DaemonSet](t, render(t, "--set", "provider.identityBinding.enabled=true,provider.identityBinding.tokenProxyURL=https://p.example"+
+		",provider.identityBinding.sniName=a.ests.aks,provider.cloudEnvConfigMap=hubs,provider.hostNetwork=true"), "DaemonSet", providerName).Spec.Template.Spec
+	for _, want := range []string{
+		"--token-proxy-ca-file=/etc/vaultferry/cluster-ca/ca.crt", "--token-proxy-url=https://p.example", "--sni-name=a.ests.aks",
+		"--cloud-env-dir=/etc/vaultferry/clouds",
+	} {
+		if !slices.Contains(pod.Containers[0].Args, want) {
+			t.Errorf("%s is missing in %v", want, pod.Containers[0].Args)
+		}
+	}
+	sources := map[string]string{}
+	for _, volume := range pod.Volumes {
+		if volume.ConfigMap != nil {
+			sources[volume.Name] = volume.ConfigMap.Name
+		}
+	}
+	mounts := map[string]string{}
+	for _, mount := range pod.Containers[0].VolumeMounts {
+		if source := sources[mount.Name]; source != "" {
+			mounts[mount.MountPath] = source
+		}
+	}
+	want := map[string]string{"/etc/vaultferry/cluster-ca": "kube-root-ca.crt", "/etc/vaultferry/clouds": "hubs"}
+	if diff := cmp.Diff(want, mounts); diff != "" {
+		t.Errorf("ConfigMaps (-want +got):\n%s", diff)
+	}
+	if !pod.HostNetwork || pod.DNSPolicy != corev1.DNSClusterFirstWithHostNet {
+		t.Errorf("host network %v, DNS %s", pod.HostNetwork, pod.DNSPolicy)
+	}
+}
+
 func TestRotation(t *testing.T) {
 	for _, enabled := range []bool{false, true} {
 		flags := []string{"--set", "rotationPollInterval=5m"}
