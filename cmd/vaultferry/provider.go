@@ -46,7 +46,7 @@ func newProviderCommand(env environment) *cobra.Command {
 		Use:   "provider",
 		Short: "Run the Azure provider",
 		Long: "The Azure provider reads objects from Azure Key Vault for the CSI driver, which asks over a unix socket. It acts with the\n" +
-			"identity of the pod's service account. HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are honoured.",
+			"identity that the class chooses (docs/identities.md). HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are honoured.",
 		Example: "  vaultferry provider --endpoint=unix:///provider/azure.sock\n" +
 			"  vaultferry provider prepare --dir=/provider --gid=65532",
 		Args: cobra.NoArgs,
