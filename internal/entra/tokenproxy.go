@@ -26,7 +26,7 @@ const (
 	// BindingAudience is the audience of the service account tokens that a token proxy exchanges.
 	BindingAudience = "api://AKSIdentityBinding"
 	// DefaultTokenProxyURL is where the pods of an AKS cluster find its token proxy.
-	DefaultTokenProxyURL = "https://kubernetes.default.svc.cluster.local"
+	DefaultTokenProxyURL = "https://kubernetes.default.svc.cluster.local" //nolint:gosec // an address, not a credential
 
 	// maxCA bounds a file of CA certificates, in bytes.
 	maxCA = 1 << 20
