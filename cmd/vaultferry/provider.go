@@ -34,11 +34,15 @@ type providerFlags struct {
 	separateFiles  bool
 	cloudEnvDir    string
 	tokenProxy     entra.TokenProxy
+	freshness      time.Duration
 	userAgent      string
 	pprof          bool
 	pprofPort      int
 	common         commonFlags
 }
+
+// longestFreshness bounds for how long a right that was taken away can go on working.
+const longestFreshness = 5 * time.Minute
 
 func newProviderCommand(env environment) *cobra.Command {
 	f := &providerFlags{}
@@ -77,6 +81,8 @@ func (f *providerFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.tokenProxy.ServerName, "sni-name", "", "name of the token proxy in TLS; empty: that of the AKS cluster")
 	flags.StringVar(&f.tokenProxy.CAFile, "token-proxy-ca-file", "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt",
 		"PEM file of the CA of the token proxy; empty: the system's")
+	flags.DurationVar(&f.freshness, "object-freshness", 10*time.Second,
+		"how long an object or listing read with an identity answers further mounts with that identity, at most 5m; 0: not at all")
 	flags.StringVar(&f.userAgent, "custom-user-agent", "", "beginning of the User-Agent header towards Azure, at most 24 characters")
 	flags.BoolVar(&f.pprof, "enable-pprof", false, "serve profiles on the loopback interface")
 	flags.IntVar(&f.pprofPort, "pprof-port", 6060, "port of the profiles")
@@ -99,6 +105,8 @@ func (f *providerFlags) validate() error {
 		return fmt.Errorf("--healthz-path must be a path such as /healthz, not %q", f.healthzPath)
 	case f.healthzTimeout <= 0:
 		return errors.New("--healthz-timeout must be above 0")
+	case f.freshness < 0 || f.freshness > longestFreshness:
+		return fmt.Errorf("--object-freshness must be from 0 to %s, not %s", longestFreshness, f.freshness)
 	case len(f.userAgent) > 24 || strings.ContainsAny(f.userAgent, " \r\n\t"):
 		return fmt.Errorf("--custom-user-agent must have at most 24 characters and no space, not %q", f.userAgent)
 	case f.separateFiles:
@@ -168,18 +176,21 @@ func runProvider(ctx context.Context, f *providerFlags, env environment) error {
 // server wires the provider's parts.
 func (f *providerFlags) server(metrics *provider.Metrics, log *slog.Logger) (*provider.Server, error) {
 	transport := entra.NewTransport(http.ProxyFromEnvironment)
-	tokens, err := entra.New(entra.Config{Transport: transport, ApplicationID: f.applicationID(), TokenProxy: f.tokenProxy})
+	tokens, err := entra.New(entra.Config{
+		Transport: transport, ApplicationID: f.applicationID(), TokenProxy: f.tokenProxy, Observe: metrics.TokenRequested,
+	})
 	if err != nil {
 		return nil, err
 	}
 	reader, err := keyvault.New(keyvault.Config{
-		Transport: transport, ApplicationID: f.applicationID(), Observe: metrics.ObserveObject,
+		Transport: transport, ApplicationID: f.applicationID(), Observer: metrics,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return provider.New(provider.Config{
-		Endpoint: f.endpoint, Version: version, Cloud: f.cloudName, CloudDir: f.cloudEnvDir, Objects: reader,
+		Endpoint: f.endpoint, Version: version, Cloud: f.cloudName, CloudDir: f.cloudEnvDir,
+		Objects: keyvault.NewCache(reader, keyvault.CacheConfig{Window: f.freshness, Observer: metrics}),
 		Session: func(login entra.Login) keyvault.TokenSource { return tokens.Session(login) },
 		Logger:  log, Metrics: metrics,
 	})

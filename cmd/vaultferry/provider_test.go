@@ -40,7 +40,7 @@ func TestProviderFlagsRefused(t *testing.T) {
 		"--endpoint=tcp://127.0.0.1:1", "--healthz-port=70000", "--prometheus-port=-1", "--pprof-port=65536", "--healthz-path=healthz",
 		"--healthz-timeout=0s", "--cloud-name=AzurePublcCloud", "--metrics-backend=statsd", "--custom-user-agent=with space",
 		"--custom-user-agent=" + strings.Repeat("x", 25), "--write-cert-and-key-in-separate-files=true", "--token-proxy-url=http://x", "--token-proxy-url=https://u:p@x",
-		"--sni-name=https://x", "--cloud-env-dir=clouds",
+		"--sni-name=https://x", "--cloud-env-dir=clouds", "--object-freshness=-1s", "--object-freshness=6m",
 	} {
 		flag, _, _ := strings.Cut(arg, "=")
 		if _, err := parse(t, arg); err == nil || !strings.Contains(err.Error(), flag) {

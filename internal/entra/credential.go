@@ -117,7 +117,10 @@ func (c *credential) share(ctx context.Context, login Login, scope, claims strin
 }
 
 // exchange asks Entra ID for a token and keeps it.
-func (c *credential) exchange(ctx context.Context, login Login, scope, claims string) (azcore.AccessToken, error) {
+func (c *credential) exchange(ctx context.Context, login Login, scope, claims string) (token azcore.AccessToken, err error) {
+	if observe, started := c.tokens.config.Observe, time.Now(); observe != nil {
+		defer func() { observe(err, time.Since(started)) }()
+	}
 	trip, err := c.newTrip(ctx)
 	if err != nil {
 		return azcore.AccessToken{}, err
@@ -132,7 +135,7 @@ func (c *credential) exchange(ctx context.Context, login Login, scope, claims st
 		// claims it asks anew. It sends them to nobody in this mode.
 		claims = "{}"
 	}
-	token, err := azure.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}, Claims: claims, EnableCAE: true})
+	token, err = azure.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}, Claims: claims, EnableCAE: true})
 	if err != nil {
 		return azcore.AccessToken{}, c.explain(login.Assertion, trip)
 	}

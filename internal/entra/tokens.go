@@ -38,6 +38,8 @@ type Config struct {
 	Timeout time.Duration
 	// Idle is how long the token of an identity that nobody asks for is kept. Default 1 h.
 	Idle time.Duration
+	// Observe, where set, is told of each exchange with Entra ID: its error or nil, and how long it took.
+	Observe func(err error, took time.Duration)
 	// MaxIdentities bounds how many identities' tokens are kept; the one unused for longest goes first. Default 4096.
 	MaxIdentities int
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"net/http"
 	"regexp"
-	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
@@ -16,7 +15,7 @@ import (
 // token may have ended on its way, or been revoked, or lack claims that the vault asks for.
 type authorization struct {
 	tokens TokenSource
-	scope  string
+	call   call
 }
 
 // refusedToken marks an error of the token source, so that the retry policy leaves it alone.
@@ -38,7 +37,7 @@ func (a *authorization) Do(request *policy.Request) (*http.Response, error) {
 	if err != nil || answer.StatusCode != http.StatusUnauthorized {
 		return answer, err
 	}
-	if tenant := demandedTenant(answer.Header); tenant != "" && !strings.EqualFold(tenant, a.tokens.Identity().Tenant) {
+	if a.call.otherTenant(answer.Header) != "" {
 		// No token of this tenant can ever do.
 		return answer, nil
 	}
@@ -55,9 +54,13 @@ func (a *authorization) Do(request *policy.Request) (*http.Response, error) {
 	return request.Next()
 }
 
-// put sets the header and returns the token that it holds.
+// put sets the header and returns the token that it holds. A request to anywhere but the vault gets none: the next page of a listing is
+// where the vault's answer says.
 func (a *authorization) put(request *policy.Request, claims string) (string, error) {
-	token, err := a.tokens.Token(request.Raw().Context(), a.scope, claims)
+	if !a.call.isVault(request.Raw().URL) {
+		return "", refusedToken{a.call.invalid("the request leads to another host, to which the token must not travel")}
+	}
+	token, err := a.tokens.Token(request.Raw().Context(), a.call.scope(), claims)
 	if err != nil {
 		return "", refusedToken{err}
 	}

@@ -96,3 +96,12 @@ func items(names ...string) []keyvault.Item {
 func request(names ...string) keyvault.Request {
 	return keyvault.Request{Tokens: &tokens{}, Items: items(names...)}
 }
+
+// names are n different names.
+func names(n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("name-%d", i)
+	}
+	return list
+}

@@ -61,7 +61,7 @@ func TestAtMostEightRequestsAreUnderWay(t *testing.T) {
 			return secretNamed(r)
 		}))
 		started := time.Now()
-		if _, err := reader.Fetch(t.Context(), request(strings.Fields(strings.Repeat("x ", 32))...)); err != nil {
+		if _, err := reader.Fetch(t.Context(), request(names(32)...)); err != nil {
 			t.Fatal(err)
 		}
 		if most.Load() != 8 || time.Since(started) != 4*time.Millisecond {
@@ -284,20 +284,6 @@ func TestPausesGrowWithoutRetryAfter(t *testing.T) {
 			time.Sleep(time.Duration(seconds) * time.Second)
 		}
 	})
-}
-
-func TestObservation(t *testing.T) {
-	seen := map[string]int{}
-	reader, err := keyvault.New(keyvault.Config{
-		Transport: roundTrip(secretNamed),
-		Observe:   func(objectType string, err error, _ time.Duration) { seen[objectType+reason.Of(err)]++ },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := reader.Fetch(t.Context(), request("a")); err != nil || seen["secret"] != 1 {
-		t.Fatalf("got %v, %v", seen, err)
-	}
 }
 
 func TestAPanicInOneObjectIsAnError(t *testing.T) {

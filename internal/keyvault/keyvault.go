@@ -2,24 +2,22 @@
 
 // Package keyvault reads objects from Azure Key Vault (Microsoft Learn, "Azure Key Vault REST API reference").
 //
-// A [Reader] serves the whole process. It holds no token and no object: whose token is used comes with each [Request], so
-// that nothing can cross from one identity to another here. What it remembers is which vaults asked for patience.
+// A [Reader] serves the whole process. It holds no token and no object: whose token is used comes with each request, so
+// that nothing can cross from one identity to another here. What it remembers is which vaults asked for patience. A [Cache] in
+// front of it lets requests of the same identity share what they read.
 package keyvault
 
 import (
 	"context"
 	"errors"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 
 	"github.com/vaultferry/vaultferry/internal/entra"
 	"github.com/vaultferry/vaultferry/internal/reason"
-	"github.com/vaultferry/vaultferry/internal/secret"
 )
 
 const (
@@ -37,12 +35,12 @@ type Config struct {
 	Transport http.RoundTripper
 	// ApplicationID begins the User-Agent header, at most 24 characters without spaces.
 	ApplicationID string
-	// Concurrency bounds the requests under way for one [Request]. Default 8.
+	// Concurrency bounds the reads under way for one [Request] in each of its vaults. Default 8.
 	Concurrency int
 	// TryTimeout bounds one attempt of a request. Default 2 s.
 	TryTimeout time.Duration
-	// Observe, where set, is told of each object read: its type, its error or nil, and how long it took.
-	Observe func(objectType string, err error, took time.Duration)
+	// Observer, where set, is told of what is read.
+	Observer Observer
 }
 
 // Reader reads objects. It is safe for concurrent use.
@@ -63,68 +61,76 @@ func New(config Config) (*Reader, error) {
 	if config.TryTimeout == 0 {
 		config.TryTimeout = defaultTryTimeout
 	}
+	if config.Observer == nil {
+		config.Observer = unobserved{}
+	}
 	return &Reader{config: config, client: entra.HTTPClient(config.Transport, maxAnswer)}, nil
 }
 
-// Fetch reads all items of request at once and returns the objects in the same order. If any cannot be read, the error is the
-// first one's in that order, a [*reason.Error] that counts the others; ctx's own error if ctx is cancelled. ctx's deadline
-// bounds the whole.
+// Fetch reads all items of request at once, equal ones only once, and returns the objects in the same order. If any cannot be read,
+// the others are read nevertheless, and the error is the first one's in that order, a [*reason.Error] that counts the others; ctx's
+// own error if ctx is cancelled. ctx's deadline bounds the whole.
 func (r *Reader) Fetch(ctx context.Context, request Request) ([]Object, error) {
-	clients, err := r.clients(request)
+	if err := prove(ctx, request.Tokens); err != nil {
+		return nil, err
+	}
+	return gather(ctx, request.Items, r.config.Concurrency, func(ctx context.Context, item Item) (Object, error) {
+		return r.read(ctx, request.Tokens, item)
+	})
+}
+
+// prove makes sure, before anything else happens, that tokens has a token for the vaults: if it has none, that is told once, and not by
+// every object.
+func prove(ctx context.Context, tokens TokenSource) error {
+	_, err := tokens.Token(ctx, tokens.Identity().Cloud.Scope(), "")
+	return err
+}
+
+// read reads one item.
+func (r *Reader) read(ctx context.Context, tokens TokenSource, item Item) (object Object, err error) {
+	c, err := newCall(tokens.Identity(), opGet, item)
 	if err != nil {
-		return nil, err
+		return Object{}, err
 	}
-	// One exchange before the fan-out: if it fails, it fails once.
-	if _, err := request.Tokens.Token(ctx, request.Tokens.Identity().Cloud.Scope(), ""); err != nil {
-		return nil, err
+	err = r.observed(ctx, c, func() error {
+		object, err = r.get(ctx, c, tokens)
+		return err
+	}, func(err error, took time.Duration) {
+		r.config.Observer.ObjectRead(item, object.Attributes, err, took)
+	})
+	if err != nil {
+		return Object{}, err
 	}
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	objects := make([]Object, len(request.Items))
-	failures := make([]error, len(request.Items))
-	slots := make(chan struct{}, r.config.Concurrency)
-	var running sync.WaitGroup
-	for i, item := range request.Items {
-		running.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			at := target{vault: item.Vault, identity: request.Tokens.Identity()}
-			objects[i], failures[i] = r.read(ctx, clients[item.Vault], at, item)
-			if ofWholeVault(failures[i]) {
-				stop(failures[i])
-			}
-		})
-	}
-	running.Wait()
-	if err := summary(ctx, request.Items, failures); err != nil {
-		return nil, err
-	}
-	return objects, nil
+	return object, nil
 }
 
-// clients makes a client for each vault that request names, unless a vault has asked to be left alone.
-func (r *Reader) clients(request Request) (map[string]*azsecrets.Client, error) {
-	clients := map[string]*azsecrets.Client{}
-	for _, item := range request.Items {
-		if clients[item.Vault] != nil {
-			continue
-		}
-		at := target{vault: item.Vault, identity: request.Tokens.Identity()}
-		if wait := r.throttle.remaining(at.host()); wait > 0 {
-			return nil, at.throttled(wait, "it was asked to wait before")
-		}
-		client, err := r.secrets(at, request.Tokens)
-		if err != nil {
-			return nil, err
-		}
-		clients[item.Vault] = client
+// observed runs do unless there is no point in it, explains its error and tells the observer.
+func (r *Reader) observed(ctx context.Context, c call, do func() error, observe func(error, time.Duration)) (err error) {
+	if ctx.Err() != nil {
+		return r.explain(ctx, ctx.Err(), c)
 	}
-	return clients, nil
+	if wait := r.throttle.remaining(c.host()); wait > 0 {
+		return c.throttled(wait, "it was asked to wait before")
+	}
+	started := time.Now()
+	defer func() {
+		// A panic in this goroutine would end the process.
+		if p := recover(); p != nil {
+			err = reason.New(reason.Unexpected, "", "reading %s ended in a panic (%T)", c.describe(), p)
+		}
+		observe(err, time.Since(started))
+	}()
+	if err := do(); err != nil {
+		return r.explain(ctx, err, c)
+	}
+	r.throttle.clear(c.host())
+	return nil
 }
 
-// secrets makes the official client for one request. It is light: connections live in the transport, tokens in the source.
-func (r *Reader) secrets(at target, tokens TokenSource) (*azsecrets.Client, error) {
-	client, err := azsecrets.NewClient("https://"+at.host()+"/", nil, &azsecrets.ClientOptions{ClientOptions: azcore.ClientOptions{
+// options are those of the official clients. A client is light, so each read makes its own, and no client knows two identities:
+// connections live in the transport, tokens in the source.
+func (r *Reader) options(c call, tokens TokenSource) azcore.ClientOptions {
+	return azcore.ClientOptions{
 		Transport: r.client,
 		Telemetry: policy.TelemetryOptions{ApplicationID: r.config.ApplicationID},
 		Retry: policy.RetryOptions{
@@ -136,60 +142,6 @@ func (r *Reader) secrets(at target, tokens TokenSource) (*azsecrets.Client, erro
 		},
 		// In place of the library's own policy, which learns scope and tenant from a request that it lets fail: both are
 		// known here, which saves that request, and the token can go to no other host than the one it is for.
-		PerRetryPolicies: []policy.Policy{&authorization{tokens: tokens, scope: at.scope()}},
-	}})
-	if err != nil {
-		return nil, reason.New(reason.Unexpected, "", "preparing the client of vault %q: %w", at.vault, err)
+		PerRetryPolicies: []policy.Policy{&authorization{tokens: tokens, call: c}},
 	}
-	return client, nil
-}
-
-// read reads one item.
-func (r *Reader) read(ctx context.Context, client *azsecrets.Client, at target, item Item) (object Object, err error) {
-	defer func() {
-		// A panic in this goroutine would end the process.
-		if p := recover(); p != nil {
-			err = reason.New(reason.Unexpected, "", "reading %s %q ended in a panic (%T)", item.Type, item.Name, p)
-		}
-	}()
-	if ctx.Err() != nil {
-		return Object{}, r.explain(ctx, ctx.Err(), at, item)
-	}
-	started := time.Now()
-	answer, err := client.GetSecret(ctx, item.Name, item.Version, nil)
-	if err != nil {
-		err = r.explain(ctx, err, at, item)
-	} else {
-		r.throttle.clear(at.host())
-		object, err = asObject(answer.Secret, at, item)
-	}
-	if r.config.Observe != nil {
-		r.config.Observe(item.Type, err, time.Since(started))
-	}
-	return object, err
-}
-
-// asObject checks an answer before anything relies on it.
-func asObject(answer azsecrets.Secret, at target, item Item) (Object, error) {
-	invalid := func(what string) error {
-		return reason.New(reason.VaultAnswerInvalid, "see what answers under that name, a proxy perhaps",
-			"%s: %s", at.describe(item), what)
-	}
-	switch {
-	case answer.Value == nil:
-		return Object{}, invalid("secret value is nil")
-	case answer.ID == nil:
-		return Object{}, invalid("secret id is nil")
-	case !validVersion(answer.ID.Version()):
-		return Object{}, invalid("the answer's id holds no version")
-	}
-	object := Object{
-		Version:       answer.ID.Version(),
-		Content:       secret.New([]byte(*answer.Value)),
-		OfCertificate: answer.KID != nil,
-	}
-	if answer.ContentType != nil {
-		object.ContentType = *answer.ContentType
-	}
-	return object, nil
 }

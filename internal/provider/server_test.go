@@ -4,7 +4,6 @@ package provider
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -289,49 +287,6 @@ func TestAShutdownDoesNotWaitForEver(t *testing.T) {
 	r.stop()
 	if err := <-result; err == nil {
 		t.Fatal("the call that never ends got an answer")
-	}
-}
-
-func TestMetricsHaveBoundedLabels(t *testing.T) {
-	registry := prometheus.NewRegistry()
-	metrics, err := NewMetrics(registry)
-	if err != nil {
-		t.Fatal(err)
-	}
-	metrics.ObserveObject("secret", nil, time.Second)
-	metrics.ObserveObject("secret", reason.New(reason.VaultForbidden, "", "secret %s", canary), time.Second)
-	metrics.ObserveObject("secret", errors.New(canary), time.Second)
-	r := start(t, fetch(everything), func(c *Config) { c.Metrics = metrics })
-	if _, err := r.client.Mount(t.Context(), validCall().request()); err != nil {
-		t.Fatal(err)
-	}
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := map[string]bool{}
-	for _, family := range families {
-		for _, metric := range family.GetMetric() {
-			labels := map[string]string{}
-			for _, label := range metric.GetLabel() {
-				labels[label.GetName()] = label.GetValue()
-			}
-			delete(labels, "os_type")
-			text, _ := json.Marshal(labels)
-			got[family.GetName()+string(text)] = true
-		}
-	}
-	want := map[string]bool{
-		`grpc_request{"grpc_code":"OK","grpc_method":"/v1alpha1.CSIDriverProvider/Mount","provider":"azure"}`: true,
-		`keyvault_request{"error":"","object_type":"secret","provider":"azure"}`:                              true,
-		`keyvault_request{"error":"VaultForbidden","object_type":"secret","provider":"azure"}`:                true,
-		`keyvault_request{"error":"Unexpected","object_type":"secret","provider":"azure"}`:                    true,
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Fatal(diff)
-	}
-	if _, err := NewMetrics(registry); err == nil {
-		t.Fatal("the metrics were registered twice")
 	}
 }
 

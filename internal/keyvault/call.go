@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keyvault
+
+import (
+	"fmt"
+	"regexp"
+
+	"github.com/vaultferry/vaultferry/internal/entra"
+	"github.com/vaultferry/vaultferry/internal/reason"
+)
+
+// operation is what is done with a vault.
+type operation int
+
+const (
+	opGet operation = iota
+	opList
+	opVersions
+)
+
+// kind is what differs between the types of objects, in the words of Azure.
+type kind struct {
+	noun string
+	// group is the command group of az keyvault.
+	group string
+	// role is the built-in role with the least rights that may read and list (Microsoft Learn, "Azure RBAC for Key Vault").
+	role string
+	// listing is the data action of the role that lists.
+	listing string
+	// absent is the error code of an object that is not there.
+	absent string
+	// create is the az command that makes an object, and its arguments.
+	create, arguments string
+}
+
+func kindOf(objectType string) (kind, bool) {
+	switch objectType {
+	case TypeSecret:
+		return kind{"secret", "secret", "Key Vault Secrets User", "secrets/readMetadata", "SecretNotFound", "set", "--file <file>"}, true
+	case TypeKey:
+		return kind{"key", "key", "Key Vault Crypto User", "keys/read", "KeyNotFound", "create", "--kty RSA"}, true
+	case TypeCertificate:
+		return kind{
+			"certificate", "certificate", "Key Vault Certificate User", "certificates/read", "CertificateNotFound", "import", "--file <file>",
+		}, true
+	}
+	return kind{}, false
+}
+
+// call is one request to a vault, as its errors tell of it.
+type call struct {
+	identity entra.Identity
+	op       operation
+	kind     kind
+	item     Item
+}
+
+// validName and validVersion are what Key Vault accepts (Microsoft Learn, "Azure Key Vault keys, secrets and certificates overview");
+// versions are not held to their 32 hexadecimal digits, because nothing depends on that.
+var (
+	validName    = regexp.MustCompile(`^[0-9A-Za-z-]{1,127}$`)
+	validVersion = regexp.MustCompile(`^[0-9A-Za-z-]{1,127}$`)
+)
+
+// newCall checks what the vault would refuse anyway.
+func newCall(identity entra.Identity, op operation, item Item) (call, error) {
+	k, ok := kindOf(item.Type)
+	c := call{identity, op, k, item}
+	switch {
+	case !ok:
+		return c, reason.New(reason.ObjectsInvalid, "set objectType to secret, key or cert", "objectType %q of %q does not exist", item.Type, item.Name)
+	case op != opList && !validName.MatchString(item.Name):
+		return c, reason.New(reason.ObjectsInvalid, "correct objectName in spec.parameters.objects",
+			"%s name %q is not possible: a name has 1 to 127 letters, digits and dashes", k.noun, item.Name)
+	case item.Version != "" && !validVersion.MatchString(item.Version):
+		return c, reason.New(reason.ObjectsInvalid, "correct objectVersion in spec.parameters.objects, or leave it empty for the latest",
+			"version %q of %s %q is not possible", item.Version, k.noun, item.Name)
+	}
+	return c, nil
+}
+
+func (c call) host() string  { return c.item.Vault + "." + c.identity.Cloud.VaultSuffix }
+func (c call) scope() string { return c.identity.Cloud.Scope() }
+
+// describe begins every sentence about the call's object.
+func (c call) describe() string {
+	if c.op == opList {
+		return fmt.Sprintf("%ss of %s", c.kind.noun, c.item.Vault)
+	}
+	text := fmt.Sprintf("%s %q", c.kind.noun, c.item.Name)
+	switch {
+	case c.op == opVersions:
+		text = "versions of " + text
+	case c.item.Version != "":
+		text += " version " + c.item.Version
+	}
+	return text + " in " + c.item.Vault
+}
+
+// invalid says that the vault's answer cannot be relied on.
+func (c call) invalid(what string) *reason.Error {
+	return reason.New(reason.VaultAnswerInvalid, "see what answers under that name, a proxy perhaps", "%s: %s", c.describe(), what)
+}

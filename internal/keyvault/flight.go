@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keyvault
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+
+	"github.com/vaultferry/vaultferry/internal/reason"
+)
+
+// shortestJoin is how old a read under way may be for others to join it, if the window is not longer.
+const shortestJoin = time.Second
+
+// flight is one read under way, for all who wait for it. It ends when nobody waits any more, so that no caller's deadline is another's.
+type flight struct {
+	started time.Time
+	tokens  *flightTokens
+	cancel  context.CancelFunc
+	done    chan struct{}
+	// waiting is guarded by Cache.mu.
+	waiting int
+	// got and err are set before done is closed.
+	got answer
+	err error
+}
+
+// flightTokens notes that a read failed for want of a token of the session that began it. Another session of the same identity may still
+// have one.
+type flightTokens struct {
+	TokenSource
+	refused atomic.Bool
+}
+
+// Token implements [TokenSource].
+func (t *flightTokens) Token(ctx context.Context, scope, claims string) (azcore.AccessToken, error) {
+	token, err := t.TokenSource.Token(ctx, scope, claims)
+	if err != nil {
+		t.refused.Store(true)
+	}
+	return token, err
+}
+
+type readFunc func(context.Context, TokenSource) (answer, error)
+
+// ask answers from memory, joins the read under way or begins one.
+func (c *Cache) ask(ctx context.Context, tokens TokenSource, op operation, item Item, read readFunc) (answer, error) {
+	key := cacheKey{tokens.Identity(), op, item.key()}
+	for {
+		kept, f, how := c.board(ctx, key, tokens, read)
+		c.config.Observer.CacheUsed(how)
+		if how == CacheHit {
+			return kept, nil
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			c.leave(key, f)
+			told, _ := newCall(key.identity, op, item) // its error would have been the read's
+			return answer{}, c.reader.explain(ctx, ctx.Err(), told)
+		}
+		if f.err != nil && how == CacheJoined && f.tokens.refused.Load() && ctx.Err() == nil {
+			continue
+		}
+		return f.got, f.err
+	}
+}
+
+// board returns what is in memory, or else a flight that the caller now waits for.
+func (c *Cache) board(ctx context.Context, key cacheKey, tokens TokenSource, read readFunc) (answer, *flight, CacheResult) {
+	now, since := time.Now(), notBefore(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if kept, ok := c.memory.find(key, now, since); ok {
+		return kept, nil, CacheHit
+	}
+	if f := c.flights[key]; f != nil && !f.started.Before(since) && now.Sub(f.started) < max(c.config.Window, shortestJoin) {
+		f.waiting++
+		return answer{}, f, CacheJoined
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	f := &flight{started: now, tokens: &flightTokens{TokenSource: tokens}, cancel: cancel, done: make(chan struct{}), waiting: 1}
+	c.flights[key] = f
+	go c.fly(ctx, key, f, read)
+	return answer{}, f, CacheMiss
+}
+
+// fly does the read and lands.
+func (c *Cache) fly(ctx context.Context, key cacheKey, f *flight, read readFunc) {
+	defer f.cancel()
+	defer close(f.done)
+	f.got, f.err = guarded(ctx, f.tokens, read)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ground(key, f)
+	if f.err == nil {
+		c.memory.keep(key, f.got, f.started)
+	}
+}
+
+// guarded makes an error of a panic, which in a goroutine of its own would end the process.
+func guarded(ctx context.Context, tokens TokenSource, read readFunc) (got answer, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = reason.New(reason.Unexpected, "", "reading from Key Vault ended in a panic (%T)", p)
+		}
+	}()
+	return read(ctx, tokens)
+}
+
+// leave gives up waiting; the last one to leave ends the flight.
+func (c *Cache) leave(key cacheKey, f *flight) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.waiting--; f.waiting == 0 {
+		f.cancel()
+		c.ground(key, f)
+	}
+}
+
+// ground keeps others from joining f.
+func (c *Cache) ground(key cacheKey, f *flight) {
+	if c.flights[key] == f {
+		delete(c.flights, key)
+	}
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package provider
+
+import (
+	"container/list"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/vaultferry/vaultferry/internal/keyvault"
+)
+
+const (
+	// maxThrottleLabels bounds the vaults that have a throttle count of their own.
+	maxThrottleLabels = 50
+	// maxExpiries bounds the objects whose expiry is told.
+	maxExpiries = 500
+	// expiryLife is how long after the last read of an object its expiry is told.
+	expiryLife = 24 * time.Hour
+)
+
+// ObjectRead implements [keyvault.Observer].
+func (m *Metrics) ObjectRead(item keyvault.Item, attributes keyvault.Attributes, err error, took time.Duration) {
+	m.objects.WithLabelValues(item.Type, outcome(err)).Observe(took.Seconds())
+	if err == nil {
+		m.expiries.note(item, attributes.Expires)
+	}
+}
+
+// ListingRead implements [keyvault.Observer].
+func (m *Metrics) ListingRead(objectType string, err error, took time.Duration) {
+	m.listings.WithLabelValues(objectType, outcome(err)).Observe(took.Seconds())
+}
+
+// VaultThrottled implements [keyvault.Observer].
+func (m *Metrics) VaultThrottled(vault string) { m.throttles.note(vault) }
+
+// CacheUsed implements [keyvault.Observer].
+func (m *Metrics) CacheUsed(result keyvault.CacheResult) {
+	m.lookups.WithLabelValues(string(result)).Inc()
+}
+
+// CacheHolds implements [keyvault.Observer].
+func (m *Metrics) CacheHolds(answers int, bytes int64) {
+	m.answers.Set(float64(answers))
+	m.bytes.Set(float64(bytes))
+}
+
+// throttles counts throttled answers by vault: the first vaults by their names, all further ones together.
+type throttles struct {
+	*prometheus.CounterVec
+
+	mu    sync.Mutex
+	named map[string]bool
+}
+
+func newThrottles() *throttles {
+	return &throttles{named: map[string]bool{}, CounterVec: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vaultferry_keyvault_throttled_total", Help: "Answers of a vault that there were too many requests (HTTP status 429).",
+	}, []string{"vault"})}
+}
+
+func (t *throttles) note(vault string) {
+	t.mu.Lock()
+	if !t.named[vault] && len(t.named) < maxThrottleLabels {
+		t.named[vault] = true
+	}
+	if !t.named[vault] {
+		vault = "other"
+	}
+	t.mu.Unlock()
+	t.WithLabelValues(vault).Inc()
+}
+
+// expiries tells when objects expire: those read last, for as long as somebody has read them lately. It is a [prometheus.Collector].
+type expiries struct {
+	desc *prometheus.Desc
+
+	mu sync.Mutex
+	// byUse holds *expiry, the one read last in front.
+	byUse *list.List
+	known map[keyvault.Item]*list.Element
+}
+
+type expiry struct {
+	item   keyvault.Item
+	at     time.Time
+	readAt time.Time
+}
+
+func newExpiries() *expiries {
+	return &expiries{
+		byUse: list.New(), known: map[keyvault.Item]*list.Element{},
+		desc: prometheus.NewDesc("vaultferry_keyvault_object_expiration_timestamp_seconds",
+			"When an object expires, in Unix time, by its attribute exp. Only of objects that have one.",
+			[]string{"vault", "object_type", "object_name", "object_version"}, nil),
+	}
+}
+
+// note remembers when item expires; the zero time means that it does not.
+func (e *expiries) note(item keyvault.Item, at time.Time) {
+	item.Optional = false
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if element := e.known[item]; element != nil {
+		e.forget(element)
+	}
+	if at.IsZero() {
+		return
+	}
+	if e.byUse.Len() >= maxExpiries {
+		e.forget(e.byUse.Back())
+	}
+	e.known[item] = e.byUse.PushFront(&expiry{item, at, time.Now()})
+}
+
+func (e *expiries) forget(element *list.Element) {
+	delete(e.known, e.byUse.Remove(element).(*expiry).item)
+}
+
+// Describe implements [prometheus.Collector].
+func (e *expiries) Describe(ch chan<- *prometheus.Desc) { ch <- e.desc }
+
+// Collect implements [prometheus.Collector].
+func (e *expiries) Collect(ch chan<- prometheus.Metric) {
+	for _, x := range e.current() {
+		ch <- prometheus.MustNewConstMetric(e.desc, prometheus.GaugeValue, float64(x.at.Unix()),
+			x.item.Vault, x.item.Type, x.item.Name, x.item.Version)
+	}
+}
+
+// current forgets what nobody has read for long and returns the others.
+func (e *expiries) current() []expiry {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for last := e.byUse.Back(); last != nil && time.Since(last.Value.(*expiry).readAt) > expiryLife; last = e.byUse.Back() {
+		e.forget(last)
+	}
+	var all []expiry
+	for element := e.byUse.Front(); element != nil; element = element.Next() {
+		all = append(all, *element.Value.(*expiry))
+	}
+	return all
+}
