@@ -32,6 +32,7 @@ type providerFlags struct {
 	cloudName      string
 	pemChain       bool
 	separateFiles  bool
+	historyPlusOne bool
 	cloudEnvDir    string
 	tokenProxy     entra.TokenProxy
 	freshness      time.Duration
@@ -74,8 +75,11 @@ func (f *providerFlags) add(cmd *cobra.Command) {
 	flags.DurationVar(&f.healthzTimeout, "healthz-timeout", 5*time.Second, "how long a health check may take")
 	flags.IntVar(&f.prometheusPort, "prometheus-port", 8898, "port of /metrics; 0: none")
 	flags.StringVar(&f.cloudName, "cloud-name", "AzurePublicCloud", "cloud of classes that set no cloudName")
-	flags.BoolVar(&f.pemChain, "construct-pem-chain", true, "order the certificates of a chain; without effect until certificates are supported")
-	flags.BoolVar(&f.separateFiles, "write-cert-and-key-in-separate-files", false, "not supported yet")
+	flags.BoolVar(&f.pemChain, "construct-pem-chain", true, "order the certificates of a PKCS#12: leaf, intermediates, root")
+	flags.BoolVar(&f.separateFiles, "write-cert-and-key-in-separate-files", false,
+		"beside the file of a certificate's secret, write <file>.crt with its certificates and <file>.key with its key")
+	flags.BoolVar(&f.historyPlusOne, "object-version-history-plus-one", false,
+		"write one version more than objectVersionHistory says, as version 1.8 of the Azure provider did")
 	flags.StringVar(&f.cloudEnvDir, "cloud-env-dir", provider.DefaultCloudDir, "directory of the files that classes name with cloudEnvFileName")
 	flags.StringVar(&f.tokenProxy.URL, "token-proxy-url", entra.DefaultTokenProxyURL, "the cluster's token proxy, for identity binding")
 	flags.StringVar(&f.tokenProxy.ServerName, "sni-name", "", "name of the token proxy in TLS; empty: that of the AKS cluster")
@@ -109,8 +113,6 @@ func (f *providerFlags) validate() error {
 		return fmt.Errorf("--object-freshness must be from 0 to %s, not %s", longestFreshness, f.freshness)
 	case len(f.userAgent) > 24 || strings.ContainsAny(f.userAgent, " \r\n\t"):
 		return fmt.Errorf("--custom-user-agent must have at most 24 characters and no space, not %q", f.userAgent)
-	case f.separateFiles:
-		return errors.New("--write-cert-and-key-in-separate-files is not supported yet in this version")
 	case !filepath.IsAbs(f.cloudEnvDir):
 		return fmt.Errorf("--cloud-env-dir must be an absolute path, not %q", f.cloudEnvDir)
 	case strings.ContainsAny(f.tokenProxy.ServerName, " /:"):
@@ -190,9 +192,10 @@ func (f *providerFlags) server(metrics *provider.Metrics, log *slog.Logger) (*pr
 	}
 	return provider.New(provider.Config{
 		Endpoint: f.endpoint, Version: version, Cloud: f.cloudName, CloudDir: f.cloudEnvDir,
-		Objects: keyvault.NewCache(reader, keyvault.CacheConfig{Window: f.freshness, Observer: metrics}),
-		Session: func(login entra.Login) keyvault.TokenSource { return tokens.Session(login) },
-		Logger:  log, Metrics: metrics,
+		Objects:           keyvault.NewCache(reader, keyvault.CacheConfig{Window: f.freshness, Observer: metrics}),
+		Session:           func(login entra.Login) keyvault.TokenSource { return tokens.Session(login) },
+		ConstructPEMChain: f.pemChain, SeparateFiles: f.separateFiles, HistoryPlusOne: f.historyPlusOne,
+		Logger: log, Metrics: metrics,
 	})
 }
 

@@ -39,13 +39,24 @@ func TestProviderFlagsRefused(t *testing.T) {
 	for _, arg := range []string{
 		"--endpoint=tcp://127.0.0.1:1", "--healthz-port=70000", "--prometheus-port=-1", "--pprof-port=65536", "--healthz-path=healthz",
 		"--healthz-timeout=0s", "--cloud-name=AzurePublcCloud", "--metrics-backend=statsd", "--custom-user-agent=with space",
-		"--custom-user-agent=" + strings.Repeat("x", 25), "--write-cert-and-key-in-separate-files=true", "--token-proxy-url=http://x", "--token-proxy-url=https://u:p@x",
+		"--custom-user-agent=" + strings.Repeat("x", 25), "--token-proxy-url=http://x", "--token-proxy-url=https://u:p@x",
 		"--sni-name=https://x", "--cloud-env-dir=clouds", "--object-freshness=-1s", "--object-freshness=6m",
 	} {
 		flag, _, _ := strings.Cut(arg, "=")
 		if _, err := parse(t, arg); err == nil || !strings.Contains(err.Error(), flag) {
 			t.Errorf("%s: got %v, want an error that names the flag", arg, err)
 		}
+	}
+}
+
+func TestProviderFlagsForFiles(t *testing.T) {
+	f, err := parse(t)
+	if err != nil || !f.pemChain || f.separateFiles || f.historyPlusOne {
+		t.Fatalf("the defaults are not those of today: %+v, %v", f, err)
+	}
+	f, err = parse(t, "--construct-pem-chain=false", "--write-cert-and-key-in-separate-files", "--object-version-history-plus-one")
+	if err != nil || f.pemChain || !f.separateFiles || !f.historyPlusOne {
+		t.Fatalf("got %+v, %v", f, err)
 	}
 }
 

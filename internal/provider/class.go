@@ -73,14 +73,35 @@ func (c class) checkPod(found *problems) {
 }
 
 func (c class) checkVault(found *problems) {
-	switch {
-	case c.vault == "":
+	if c.vault == "" {
 		found.add(reason.ParameterInvalid, "keyvaultName is not provided: set spec.parameters.keyvaultName to the vault's name")
-	case len(c.vault) < 3 || len(c.vault) > 24:
-		found.add(reason.VaultNameInvalid, "Invalid vault name: %s, must be between 3 and 24 chars: "+
-			"correct spec.parameters.keyvaultName (the name alone, without a domain)", quote(c.vault))
-	case !vaultChars.MatchString(c.vault):
-		found.add(reason.VaultNameInvalid, "Invalid vault name: %s, must match [-a-zA-Z0-9]{3,24}: "+
-			"correct spec.parameters.keyvaultName (the name alone, without a domain)", quote(c.vault))
+		return
 	}
+	if problem := vaultNameProblem(c.vault); problem != "" {
+		found.add(reason.VaultNameInvalid, "%s: correct spec.parameters.keyvaultName (the name alone, without a domain)", problem)
+	}
+}
+
+// vaultNameProblem says why no vault can have a name, "" if one can.
+func vaultNameProblem(name string) string {
+	switch {
+	case len(name) < 3 || len(name) > 24:
+		return "Invalid vault name: " + quote(name) + ", must be between 3 and 24 chars"
+	case !vaultChars.MatchString(name):
+		return "Invalid vault name: " + quote(name) + ", must match [-a-zA-Z0-9]{3,24}"
+	}
+	return ""
+}
+
+// ignored tells, for the log, which keys of objects mean nothing. They never were an error, but one of them may be a misspelt field.
+func (c class) ignored() []any {
+	const most = 5
+	var texts []string
+	for _, o := range c.objects {
+		texts = append(texts, o.ignored...)
+	}
+	if len(texts) == 0 {
+		return nil
+	}
+	return []any{"ignored_fields", strings.Join(texts[:min(most, len(texts))], "; ")}
 }

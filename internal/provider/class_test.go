@@ -96,8 +96,7 @@ func TestRefusedObjects(t *testing.T) {
 		"absolute alias":    {entryOf("objectName: a", "objectType: secret", "objectAlias: /etc/x"), "file name must be a relative path"},
 		"escaping alias":    {entryOf("objectName: a", "objectType: secret", "objectAlias: ../x"), "file name must not contain '..'"},
 		"bad mode":          {entryOf("objectName: a", "objectType: secret", "filePermission: rw"), "filePermission"},
-		"key":               {entryOf("objectName: a", "objectType: key"), "not supported yet"},
-		"history":           {entryOf("objectName: a", "objectType: secret", "objectVersionHistory: 3"), "objectVersionHistory"},
+		"history":           {entryOf("objectName: a", "objectType: secret", "objectVersionHistory: many"), "objectVersionHistory"},
 		"twice the same file": {
 			entryOf("objectName: a", "objectType: secret") + "  - |\n    objectName: b\n    objectType: secret\n    objectAlias: a\n",
 			"already that of index 0",

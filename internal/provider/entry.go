@@ -4,39 +4,12 @@ package provider
 
 import (
 	"fmt"
-	"io/fs"
-	"path"
-	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/vaultferry/vaultferry/internal/keyvault"
 	"github.com/vaultferry/vaultferry/internal/reason"
-)
-
-// object is one entry of objects, checked.
-type object struct {
-	index int
-	// place begins every message about the entry.
-	place string
-	item  keyvault.Item
-	// path is the file's path in the volume.
-	path string
-	// mode is the file's mode where the entry sets one.
-	mode *fs.FileMode
-}
-
-var fieldNames = []string{
-	"objectName", "objectAlias", "objectType", "objectVersion", "objectVersionHistory", "objectFormat", "objectEncoding",
-	"filePermission",
-}
-
-var (
-	objectTypes = []string{"secret", "key", "cert"}
-	objectChars = regexp.MustCompile(`^[0-9A-Za-z-]{1,127}$`)
-	octal       = regexp.MustCompile(`^[0-7]{1,4}$`)
 )
 
 // entry reads the fields of one entry.
@@ -47,10 +20,12 @@ type entry struct {
 	above int
 	exact bool
 	// start is the line of the entry itself.
-	start   int
+	start int
+	// unknown are the keys that are no field.
 	unknown []string
 	found   *problems
-	failed  bool
+	// failed tells that the entry has a problem, told that a problem of a field has named the object already.
+	failed, told bool
 }
 
 // parseEntry reads one entry; false if it has a problem.
@@ -85,7 +60,7 @@ func (e *entry) readFields(node *yaml.Node) {
 			e.unknown = append(e.unknown, key.Value)
 		case e.fields[key.Value] != nil:
 			e.malformed(e.line(key.Line), "%s is set twice", key.Value)
-		case value.Kind != yaml.ScalarNode:
+		case value.Kind != yaml.ScalarNode && key.Value != "tags":
 			e.malformed(e.line(key.Line), "%s should be a single value", key.Value)
 		default:
 			e.fields[key.Value] = value
@@ -93,14 +68,7 @@ func (e *entry) readFields(node *yaml.Node) {
 	}
 }
 
-func isField(name string) bool {
-	for _, known := range fieldNames {
-		if name == known {
-			return true
-		}
-	}
-	return false
-}
+func isField(name string) bool { return slices.Contains(fieldNames, name) }
 
 // line turns a line of the entry's text into one of the parameter.
 func (e *entry) line(inner int) int {
@@ -119,8 +87,19 @@ func (e *entry) malformed(line int, format string, args ...any) {
 
 // wrong notes a problem with a field.
 func (e *entry) wrong(field, format string, args ...any) {
-	e.failed = true
-	e.found.add(reason.ObjectsInvalid, "%s: %s", e.place(field), fmt.Sprintf(format, args...))
+	e.wrongFor(reason.ObjectsInvalid, field, format, args...)
+}
+
+// wrongFor is wrong with a reason of its own.
+func (e *entry) wrongFor(r reason.Reason, field, format string, args ...any) {
+	name := ""
+	if !e.told {
+		// What people search their events for; once for an entry is enough.
+		name = fmt.Sprintf("failed to get objectType:%s, objectName:%s, objectVersion:%s: ",
+			shorten(e.text("objectType")), shorten(e.text("objectName")), shorten(e.text("objectVersion")))
+	}
+	e.failed, e.told = true, true
+	e.found.add(r, "%s%s: %s", name, e.place(field), fmt.Sprintf(format, args...))
 }
 
 // place says where a field is.
@@ -135,138 +114,17 @@ func (e *entry) place(field string) string {
 // text returns a field's trimmed value.
 func (e *entry) text(field string) string {
 	node := e.fields[field]
-	if node == nil || isNull(node) {
+	if node == nil || node.Kind != yaml.ScalarNode || isNull(node) {
 		return ""
 	}
 	return strings.TrimSpace(node.Value)
 }
 
-// object checks the fields.
-func (e *entry) object() object {
-	name, alias := e.text("objectName"), e.text("objectAlias")
-	version := e.text("objectVersion")
-	if strings.EqualFold(version, "latest") {
-		version = ""
-	}
-	if version != "" && !objectChars.MatchString(version) {
-		e.wrong("objectVersion", "objectVersion %s is not a version id", quote(version))
-	}
-	e.checkType()
-	e.checkName(name)
-	e.checkRendering()
-	file := alias
-	if file == "" {
-		file = name
-	}
-	if name != "" || alias != "" {
-		e.checkFileName(file)
-	}
-	return object{
-		index: e.index,
-		place: e.place("objectAlias"),
-		item:  keyvault.Item{Type: e.text("objectType"), Name: name, Version: version},
-		path:  file,
-		mode:  e.mode(),
-	}
-}
-
-func (e *entry) checkType() {
-	switch kind := e.text("objectType"); kind {
-	case keyvault.TypeSecret:
-	case "key", "cert":
-		e.wrong("objectType", "objectType %s: key and cert are not supported yet in this version, only secret", kind)
-	default:
-		e.wrong("objectType", "objectType is %s: Invalid vaultObjectTypes. Should be secret, key, or cert%s",
-			quote(kind), didYouMean(kind, objectTypes))
-	}
-}
-
-func (e *entry) checkName(name string) {
-	switch {
-	case name == "" && e.text("objectAlias") == "":
-		e.wrong("objectName", "objectName is missing, file name must not be empty%s", e.misspelt("objectName"))
-	case name == "":
-		e.wrong("objectName", "objectName is missing%s", e.misspelt("objectName"))
-	case !objectChars.MatchString(name):
-		e.wrong("objectName", "objectName %s cannot be in a vault: names are 1 to 127 letters, digits and hyphens", quote(name))
-	}
-}
-
-// misspelt points at an unknown key that looks like field.
-func (e *entry) misspelt(field string) string {
+// ignored says which keys of the entry mean nothing, for the log: an unknown field was never an error.
+func (e *entry) ignored() []string {
+	var texts []string
 	for _, key := range e.unknown {
-		if reason.Nearest(key, fieldNames) == field {
-			return fmt.Sprintf(" (%s is unknown, did you mean %s?)", quote(key), field)
-		}
+		texts = append(texts, fmt.Sprintf("index %d: %s%s", e.index, quote(key), didYouMean(key, fieldNames)))
 	}
-	return ""
-}
-
-// checkRendering accepts what leaves a secret's value as it is.
-func (e *entry) checkRendering() {
-	if text := e.text("objectVersionHistory"); text != "" {
-		switch n, err := strconv.ParseInt(text, 10, 32); {
-		case err != nil:
-			e.wrong("objectVersionHistory", "objectVersionHistory %s is not a number", quote(text))
-		case n > 1:
-			e.wrong("objectVersionHistory", "objectVersionHistory above 1 is not supported yet in this version")
-		}
-	}
-	switch format := e.text("objectFormat"); strings.ToLower(format) {
-	case "", "pem":
-	case "pfx":
-		e.wrong("objectFormat", "objectFormat pfx is not supported yet in this version, only pem")
-	default:
-		e.wrong("objectFormat", "invalid objectFormat: %s, should be PEM or PFX%s", format, didYouMean(format, []string{"pem", "pfx"}))
-	}
-	switch encoding := e.text("objectEncoding"); strings.ToLower(encoding) {
-	case "", "utf-8":
-	case "hex", "base64":
-		e.wrong("objectEncoding", "objectEncoding %s is not supported yet in this version, only utf-8", encoding)
-	default:
-		e.wrong("objectEncoding", "invalid objectEncoding: %s, should be hex, base64 or utf-8%s", encoding,
-			didYouMean(encoding, []string{"hex", "base64", "utf-8"}))
-	}
-}
-
-// checkFileName applies the rules of the driver, so that they speak here with the entry's line.
-func (e *entry) checkFileName(name string) {
-	field := "objectAlias"
-	if e.fields[field] == nil {
-		field = "objectName"
-	}
-	switch {
-	case path.IsAbs(name):
-		e.wrong(field, "file name must be a relative path: %s", quote(name))
-	case strings.Contains(name, ".."):
-		e.wrong(field, "file name must not contain '..': %s", quote(name))
-	case path.Clean(name) != name || name == "." || strings.ContainsAny(name, "\x00\n\r"):
-		e.wrong(field, "file name %s should be plain, like dir/file", quote(name))
-	case tooLong(name):
-		e.wrong(field, "file name %s is longer than a file system allows", quote(name))
-	}
-}
-
-func tooLong(name string) bool {
-	for part := range strings.SplitSeq(name, "/") {
-		if len(part) > 255 {
-			return true
-		}
-	}
-	return len(name) > 4096
-}
-
-// mode returns the entry's own mode, nil if it has none.
-func (e *entry) mode() *fs.FileMode {
-	text := e.text("filePermission")
-	if text == "" {
-		return nil
-	}
-	bits, err := strconv.ParseUint(text, 8, 32)
-	if err != nil || !octal.MatchString(text) || bits > 0o777 {
-		e.wrong("filePermission", `filePermission %s is not an octal mode like "0400"`, quote(text))
-		return nil
-	}
-	mode := fs.FileMode(bits)
-	return &mode
+	return texts
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -37,6 +38,14 @@ type fetch func(context.Context, keyvault.Request) ([]keyvault.Object, error)
 
 func (f fetch) Fetch(ctx context.Context, r keyvault.Request) ([]keyvault.Object, error) {
 	return f(ctx, r)
+}
+
+func (fetch) List(context.Context, keyvault.TokenSource, string, string) ([]keyvault.Listed, error) {
+	return nil, errors.New("nothing here has a listing")
+}
+
+func (fetch) Versions(context.Context, keyvault.TokenSource, keyvault.Item) ([]keyvault.Listed, error) {
+	return nil, errors.New("nothing here has a listing")
 }
 
 // everything answers each item with the canary.

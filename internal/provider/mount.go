@@ -51,7 +51,7 @@ func (s *Server) Mount(ctx context.Context, request *v1alpha1.MountRequest) (*v1
 		log.WarnContext(ctx, "Mount failed", failureFields(err)...)
 		return nil, asStatus(err, failurePrefix)
 	}
-	log.InfoContext(ctx, "Mount answered", "files", len(answer.GetFiles()))
+	log.InfoContext(ctx, "Mount answered", append(c.ignored(), "files", len(answer.GetFiles()), "missing", len(answer.GetNotices()))...)
 	return answer, nil
 }
 
@@ -64,55 +64,21 @@ func (s *Server) fetch(ctx context.Context, c class, asked mountRequest) (*v1alp
 	// kubelet shows an error only when the call returns, and a person should see it soon; kubelet itself tries again.
 	ctx, cancel := context.WithTimeout(ctx, s.config.Budget)
 	defer cancel()
-	items := make([]keyvault.Item, len(c.objects))
-	for i, o := range c.objects {
-		items[i] = o.item
-		items[i].Vault = c.vault
-	}
-	fetched, err := s.config.Objects.Fetch(ctx, keyvault.Request{
-		Tokens: tokens, Items: items,
-	})
+	planned, err := s.planOf(ctx, tokens, c)
 	if err != nil {
 		return nil, err
 	}
-	return render(c.objects, fetched, asked.permission)
-}
-
-// render makes files of objects.
-func render(objects []object, fetched []keyvault.Object, permission fs.FileMode) (*v1alpha1.MountResponse, error) {
-	answer := &v1alpha1.MountResponse{}
-	for i, o := range objects {
-		got := fetched[i]
-		if got.OfCertificate {
-			if err := checkCertificate(o, got.ContentType); err != nil {
-				return nil, err
-			}
+	var fetched []keyvault.Object
+	if items := planned.items(); len(items) > 0 {
+		if fetched, err = s.config.Objects.Fetch(ctx, keyvault.Request{Tokens: tokens, Items: items}); err != nil {
+			return nil, err
 		}
-		mode := permission
-		if o.mode != nil {
-			mode = *o.mode
-		}
-		answer.Files = append(answer.Files, &v1alpha1.File{
-			Path: o.path, Mode: int32(mode), Contents: got.Content.Reveal(),
-		})
-		answer.ObjectVersion = append(answer.ObjectVersion, &v1alpha1.ObjectVersion{
-			Id: o.item.Type + "/" + o.item.Name, Version: got.Version,
-		})
 	}
-	return answer, nil
-}
-
-// checkCertificate accepts the one form of a certificate's secret that needs no conversion.
-func checkCertificate(o object, contentType string) error {
-	switch contentType {
-	case "application/x-pem-file":
-		return nil
-	case "application/x-pkcs12":
-		return reason.New(reason.ObjectsInvalid, "let the vault keep it as PEM: policy secretProperties.contentType application/x-pem-file",
-			"%s: secret %q belongs to a certificate kept as PKCS#12, which is not supported yet in this version", o.place, o.item.Name)
+	r := renderer{
+		orderChain: s.config.ConstructPEMChain, separate: s.config.SeparateFiles, permission: asked.permission,
+		log: s.config.Logger.With("pod_namespace", c.podNamespace, "pod", c.podName, "class", c.name),
 	}
-	return reason.New(reason.VaultAnswerInvalid, "set the certificate's content type to application/x-pem-file",
-		"%s: failed to get certificate. unknown content type '%s'", o.place, reason.OneLine(contentType))
+	return r.answer(ctx, planned, fetched)
 }
 
 // mountRequest is a MountRequest with its JSON read.

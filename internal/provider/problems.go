@@ -49,10 +49,13 @@ func didYouMean(word string, candidates []string) string {
 }
 
 // quote shows a value of the class's author in a message, bounded.
-func quote(value string) string {
+func quote(value string) string { return fmt.Sprintf("%q", shorten(value)) }
+
+// shorten bounds a value that is shown in a message.
+func shorten(value string) string {
 	const longest = 80
 	if runes := []rune(value); len(runes) > longest {
 		value = string(runes[:longest]) + "…"
 	}
-	return fmt.Sprintf("%q", value)
+	return value
 }

@@ -34,7 +34,12 @@ const DefaultCloudDir = "/etc/vaultferry/clouds"
 
 // Fetcher reads objects; [*keyvault.Reader] is one.
 type Fetcher interface {
+	// Fetch reads the items of a request, those asked for twice once, and returns the objects in the same order.
 	Fetch(context.Context, keyvault.Request) ([]keyvault.Object, error)
+	// List returns the objects of a type in a vault.
+	List(ctx context.Context, tokens keyvault.TokenSource, vault, objectType string) ([]keyvault.Listed, error)
+	// Versions returns the versions of an object.
+	Versions(ctx context.Context, tokens keyvault.TokenSource, item keyvault.Item) ([]keyvault.Listed, error)
 }
 
 // Config configures [New].
@@ -51,6 +56,13 @@ type Config struct {
 	Cloud string
 	// CloudDir holds the files that describe clouds of the name AzureStackCloud. Default [DefaultCloudDir].
 	CloudDir string
+	// ConstructPEMChain orders the certificates of a PKCS#12: leaf, intermediates, root.
+	ConstructPEMChain bool
+	// SeparateFiles adds to the file of a secret that belongs to a certificate two files, with its certificates (.crt) and its
+	// key (.key).
+	SeparateFiles bool
+	// HistoryPlusOne makes objectVersionHistory N give N+1 versions, as provider v1.8 does.
+	HistoryPlusOne bool
 	// Budget bounds the requests to Azure for one mount, all retries included. Default 4 s.
 	Budget time.Duration
 	// Grace bounds how long a shutdown waits for calls under way. Default 5 s.

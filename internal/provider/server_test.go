@@ -24,7 +24,6 @@ import (
 	"github.com/vaultferry/vaultferry/internal/entra"
 	"github.com/vaultferry/vaultferry/internal/keyvault"
 	"github.com/vaultferry/vaultferry/internal/reason"
-	"github.com/vaultferry/vaultferry/internal/secret"
 )
 
 func TestMount(t *testing.T) {
@@ -167,20 +166,6 @@ func TestErrorsKeepReasonCodeAndPrefix(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 		})
-	}
-}
-
-func TestCertificateSecrets(t *testing.T) {
-	for contentType, want := range map[string]string{
-		"application/x-pem-file": "", "application/x-pkcs12": reason.ObjectsInvalid.Name, "": reason.VaultAnswerInvalid.Name,
-	} {
-		r := start(t, fetch(func(context.Context, keyvault.Request) ([]keyvault.Object, error) {
-			return []keyvault.Object{{Version: version, OfCertificate: true, ContentType: contentType, Content: secret.New([]byte(canary))}}, nil
-		}))
-		_, err := r.client.Mount(t.Context(), validCall().request())
-		if reason.Of(err) != want {
-			t.Fatalf("content type %q: got %v", contentType, err)
-		}
 	}
 }
 

@@ -74,4 +74,8 @@ var (
 	ObjectNotFound = Reason{"ObjectNotFound", codes.NotFound}
 	// ObjectDisabled: the object exists but is disabled.
 	ObjectDisabled = Reason{"ObjectDisabled", codes.FailedPrecondition}
+	// ObjectContentInvalid: an object is there, but its content is not what its entry in the class asks for.
+	ObjectContentInvalid = Reason{"ObjectContentInvalid", codes.FailedPrecondition}
+	// ObjectOptionalMissing is no failure: an object that the class calls optional is not there. It names an event.
+	ObjectOptionalMissing = Reason{"ObjectOptionalMissing", codes.OK}
 )

@@ -225,6 +225,32 @@ func TestWhatIdentitiesNeed(t *testing.T) {
 	}
 }
 
+func TestFilesOfTheProvider(t *testing.T) {
+	args := func(flags ...string) []string {
+		return get[appsv1.DaemonSet](t, render(t, flags...), "DaemonSet", providerName).Spec.Template.Spec.Containers[0].Args
+	}
+	for _, tc := range []struct {
+		flags, want []string
+	}{
+		{nil, []string{
+			"--construct-pem-chain=true", "--write-cert-and-key-in-separate-files=false", "--object-version-history-plus-one=false",
+		}},
+		{
+			[]string{"--set", "provider.constructPEMChain=false,provider.writeCertAndKeyInSeparateFiles=true,provider.objectVersionHistoryPlusOne=true"},
+			[]string{
+				"--construct-pem-chain=false", "--write-cert-and-key-in-separate-files=true", "--object-version-history-plus-one=true",
+			},
+		},
+	} {
+		got := args(tc.flags...)
+		for _, want := range tc.want {
+			if !slices.Contains(got, want) {
+				t.Errorf("%v: %s is missing in %v", tc.flags, want, got)
+			}
+		}
+	}
+}
+
 func TestRotation(t *testing.T) {
 	for _, enabled := range []bool{false, true} {
 		flags := []string{"--set", "rotationPollInterval=5m"}
