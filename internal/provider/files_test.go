@@ -3,6 +3,8 @@
 package provider
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
+	"github.com/vaultferry/vaultferry/internal/keyvault"
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
 
@@ -343,5 +346,36 @@ func TestListingsAreAskedForOnce(t *testing.T) {
 	}
 	if len(vault.listings) != 2 || len(vault.fetched) != 6 {
 		t.Fatalf("listings %v, fetched %v", vault.listings, vault.fetched)
+	}
+}
+
+// failingLists is a vault whose listings fail.
+type failingLists struct {
+	fetch
+	list func() error
+}
+
+func (f failingLists) List(context.Context, keyvault.TokenSource, string, string) ([]keyvault.Listed, error) {
+	return nil, f.list()
+}
+
+// A failed listing fails the mount, of an optional entry too unless it says that the object is not there, and never the process.
+func TestListingsThatFail(t *testing.T) {
+	objects := objectsOf([]string{"namePrefix: a", "objectType: secret", "optional: true"})
+	for name, tc := range map[string]struct {
+		list   func() error
+		reason string
+	}{
+		"forbidden": {func() error { return reason.New(reason.VaultForbidden, "grant it", "no") }, reason.VaultForbidden.Name},
+		"a panic":   {func() error { panic(canary) }, reason.Unexpected.Name},
+		"no reason": {func() error { return errors.New("broken") }, reason.Unexpected.Name},
+		"not there": {func() error { return reason.New(reason.ObjectNotFound, "", "nothing") }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := mount(t, failingLists{fetch(everything), tc.list}, objects)
+			if reason.Of(err) != tc.reason || err != nil && strings.Contains(err.Error(), canary) {
+				t.Fatalf("got %v, want %q", err, tc.reason)
+			}
+		})
 	}
 }
