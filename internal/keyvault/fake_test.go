@@ -3,6 +3,7 @@
 package keyvault_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -52,11 +53,12 @@ type tokens struct {
 	issued   int
 	rejected int
 	claims   string
+	tenant   string
 	err      error
 }
 
 func (s *tokens) Identity() entra.Identity {
-	return entra.Identity{Cloud: entra.PublicCloud(), Tenant: tenant, ClientID: client}
+	return entra.Identity{Cloud: entra.PublicCloud(), Tenant: cmp.Or(s.tenant, tenant), ClientID: client}
 }
 
 func (s *tokens) Token(_ context.Context, scope, claims string) (azcore.AccessToken, error) {
