@@ -23,7 +23,7 @@ import (
 
 // whose is what tells one identity from another, as text that fits into a name.
 func whose(identity entra.Identity) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q", identity))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%#v", identity))
 	return hex.EncodeToString(sum[:8])
 }
 
