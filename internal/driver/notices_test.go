@@ -10,8 +10,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
+	v1 "github.com/vaultferry/vaultferry/api/v1"
 )
 
 // withNotices is an answer with files and, besides, notices, each "Reason text".
@@ -100,4 +103,22 @@ func visible(t *testing.T, target string) string {
 		}
 	}
 	return strings.Join(names, " ")
+}
+
+// A condition tells for good what an event tells for an hour; Ready it is all the same.
+func TestNoticesAreInTheCondition(t *testing.T) {
+	missing := []notice{{"ObjectOptionalMissing", "secret a is not there"}, {"ObjectOptionalMissing", "secret b is not there"}}
+	before := statusOf(Report{First: true, Notices: missing}, nil)
+	want := metav1.Condition{
+		Type: v1.ConditionReady, Status: metav1.ConditionTrue, Reason: "ObjectOptionalMissing",
+		Message: "the files are those of the last refresh; secret a is not there; secret b is not there",
+	}
+	ignoreTime := cmpopts.IgnoreFields(metav1.Condition{}, "LastTransitionTime")
+	if diff := cmp.Diff([]metav1.Condition{want}, before.Conditions, ignoreTime); diff != "" {
+		t.Fatal(diff)
+	}
+	want.Reason, want.Message = "Refreshed", "the files are those of the last refresh"
+	if diff := cmp.Diff([]metav1.Condition{want}, statusOf(Report{}, before).Conditions, ignoreTime); diff != "" {
+		t.Fatal(diff)
+	}
 }

@@ -33,6 +33,8 @@ type Report struct {
 	Versions      []*v1alpha1.ObjectVersion
 	// First tells a publish from a refresh; Changed, whether the content is another than before.
 	First, Changed bool
+	// Notices are what the provider said although it succeeded.
+	Notices []notice
 	// Failure says why a refresh failed; the volume still holds what it held.
 	Failure *reason.Error
 }
@@ -115,6 +117,12 @@ func statusOf(r Report, before *v1.SecretProviderClassPodStatusStatus) *v1.Secre
 		status.LastChangeTime = &now
 	}
 	ready := metav1.Condition{Type: v1.ConditionReady, Status: metav1.ConditionTrue, Reason: readyReason, Message: "the files are those of the last refresh"}
+	for i, told := range r.Notices {
+		if i == 0 {
+			ready.Reason = told.reason
+		}
+		ready.Message += "; " + told.text
+	}
 	if r.Failure != nil {
 		ready = metav1.Condition{Type: v1.ConditionReady, Status: metav1.ConditionFalse, Reason: r.Failure.Reason.Name, Message: r.Failure.Error()}
 		if was := meta.FindStatusCondition(status.Conditions, v1.ConditionReady); was != nil && was.Reason == ready.Reason {

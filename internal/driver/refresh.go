@@ -152,7 +152,10 @@ func (n *Node) remember(p publication, done outcome, fetched time.Time) {
 		m.due = before(interval)
 	}
 	n.volumes.put(p.target, m)
-	n.Status.Report(Report{Pod: p.pod, Class: p.class, Target: p.target, Versions: done.content.versions, First: done.first, Changed: done.changed})
+	n.Status.Report(Report{
+		Pod: p.pod, Class: p.class, Target: p.target, Versions: done.content.versions, Notices: done.content.notices,
+		First: done.first, Changed: done.changed,
+	})
 }
 
 // heard notes kubelet's call for a volume that is published already. One that this process has not published is due within the
