@@ -94,13 +94,8 @@ func (f *providerFlags) add(cmd *cobra.Command) {
 }
 
 func (f *providerFlags) validate() error {
-	for _, port := range []struct {
-		flag  string
-		value int
-	}{{"--healthz-port", f.healthzPort}, {"--prometheus-port", f.prometheusPort}, {"--pprof-port", f.pprofPort}} {
-		if port.value < 0 || port.value > 65535 {
-			return fmt.Errorf("%s must be a port from 0 to 65535, not %d", port.flag, port.value)
-		}
+	if err := f.validatePorts(); err != nil {
+		return err
 	}
 	switch {
 	case !entra.IsCloudName(f.cloudName):
@@ -125,6 +120,18 @@ func (f *providerFlags) validate() error {
 		return err
 	}
 	return f.common.validate()
+}
+
+func (f *providerFlags) validatePorts() error {
+	for _, port := range []struct {
+		flag  string
+		value int
+	}{{"--healthz-port", f.healthzPort}, {"--prometheus-port", f.prometheusPort}, {"--pprof-port", f.pprofPort}} {
+		if port.value < 0 || port.value > 65535 {
+			return fmt.Errorf("%s must be a port from 0 to 65535, not %d", port.flag, port.value)
+		}
+	}
+	return nil
 }
 
 // applicationID is what the requests to Azure begin their User-Agent with; Azure allows 24 characters.
