@@ -32,6 +32,15 @@ type Config struct {
 	// HealthListen is the address of /healthz, /readyz and /metrics; empty for
 	// none beside those on AdminListen.
 	HealthListen string
+	// IMDSListen is the address of the instance metadata service, plain http;
+	// empty for none beside that behind the proxy.
+	IMDSListen string
+	// BindingListen is the https address of the token proxy of identity
+	// bindings; empty for none.
+	BindingListen string
+	// BindingCACertFile and BindingCAKeyFile hold the token proxy's own CA; made
+	// if missing. Both empty: one that lasts as long as the process.
+	BindingCACertFile, BindingCAKeyFile string
 
 	// CACertFile and CAKeyFile hold the CA; made if missing. Both empty: a CA
 	// that lasts as long as the process.

@@ -18,7 +18,9 @@ import (
 	"github.com/vaultferry/vaultferry/internal/emulator/entra"
 	"github.com/vaultferry/vaultferry/internal/emulator/fault"
 	"github.com/vaultferry/vaultferry/internal/emulator/hosts"
+	"github.com/vaultferry/vaultferry/internal/emulator/imds"
 	"github.com/vaultferry/vaultferry/internal/emulator/keyvault"
+	"github.com/vaultferry/vaultferry/internal/emulator/limit"
 	"github.com/vaultferry/vaultferry/internal/emulator/proxy"
 	"github.com/vaultferry/vaultferry/internal/emulator/record"
 	"github.com/vaultferry/vaultferry/internal/emulator/state"
@@ -31,14 +33,18 @@ const shutdownGrace = 5 * time.Second
 // An Emulator is made by New and does its work in Run.
 type Emulator struct {
 	cfg       Config
+	clock     *clock
 	directory *directory.Directory
 	ca        *ca.CA
+	bindingCA *ca.CA
 	keys      *token.Keys
 	faults    *fault.Set
+	limits    *limit.Set
 	counters  *record.Counters
 	audit     *record.Log
 	entra     *entra.Handler
 	keyvault  *keyvault.Handler
+	imds      *imds.Handler
 	admin     *admin.Server
 	tunnels   *proxy.Listener
 	// stop is closed when Run ends.
@@ -59,11 +65,12 @@ func New(cfg Config) (*Emulator, error) {
 		return nil, err
 	}
 	e := &Emulator{
-		cfg: cfg, faults: &fault.Set{}, counters: record.NewCounters(), audit: record.NewLog(cfg.Audit),
+		cfg: cfg, clock: &clock{base: cfg.Now}, faults: &fault.Set{}, limits: limit.NewSet(cfg.Now),
+		counters: record.NewCounters(), audit: record.NewLog(cfg.Audit),
 		tunnels: proxy.NewListener(), stop: make(chan struct{}),
 	}
 	var err error
-	if e.directory, err = directory.New(cfg.Now); err != nil {
+	if e.directory, err = directory.New(e.clock.now); err != nil {
 		return nil, err
 	}
 	if err := e.Reload(); err != nil {
@@ -71,6 +78,9 @@ func New(cfg Config) (*Emulator, error) {
 	}
 	if e.ca, err = ca.New(ca.Config{CertFile: cfg.CACertFile, KeyFile: cfg.CAKeyFile, Now: cfg.Now}); err != nil {
 		return nil, err
+	}
+	if e.bindingCA, err = ca.New(ca.Config{CertFile: cfg.BindingCACertFile, KeyFile: cfg.BindingCAKeyFile, Now: cfg.Now}); err != nil {
+		return nil, fmt.Errorf("the token proxy's CA: %w", err)
 	}
 	signingKey, err := ca.LoadOrCreateRSA(cfg.SigningKeyFile)
 	if err != nil {
@@ -86,7 +96,7 @@ func New(cfg Config) (*Emulator, error) {
 func (e *Emulator) handlers() {
 	e.entra = entra.New(entra.Config{
 		Directory: e.directory, Keys: e.keys, Faults: e.faults, Counters: e.counters, SignIns: e.audit,
-		Log: e.cfg.Log, Now: e.cfg.Now, Stop: e.stop,
+		Log: e.cfg.Log, Now: e.clock.now, Stop: e.stop,
 		Issuers: entra.IssuerConfig{
 			CAFiles: e.cfg.IssuerCAFiles, TokenFile: e.cfg.IssuerTokenFile, Hosts: e.cfg.IssuerHosts,
 			Declared: func() []state.Issuer { return e.directory.Settings().Issuers }, Now: e.cfg.Now,
@@ -94,16 +104,21 @@ func (e *Emulator) handlers() {
 	})
 	e.keyvault = keyvault.New(keyvault.Config{
 		Directory: e.directory, Keys: e.keys, Faults: e.faults, Counters: e.counters, Audit: e.audit,
-		Log: e.cfg.Log, Now: e.cfg.Now, Stop: e.stop,
+		Limits: e.limits, Log: e.cfg.Log, Now: e.clock.now, Stop: e.stop,
 	})
+	e.imds = imds.New(imds.Config{Directory: e.directory, Entra: e.entra, Faults: e.faults, Counters: e.counters, Stop: e.stop})
 	e.admin = admin.New(admin.Config{
 		Directory: e.directory, Faults: e.faults, Counters: e.counters, Audit: e.audit, CA: e.ca.PEM(),
+		Limits: e.limits, Clock: e.clock, BindingCA: e.bindingCA.PEM(),
 		Reload: e.Reload, RotateKey: e.keys.Rotate, Status: e.status, TokenFile: e.cfg.AdminTokenFile, Stop: e.stop, Log: e.cfg.Log,
 	})
 }
 
 // CA is the root certificate in PEM.
 func (e *Emulator) CA() []byte { return e.ca.PEM() }
+
+// BindingCA is the root certificate of the token proxy in PEM.
+func (e *Emulator) BindingCA() []byte { return e.bindingCA.PEM() }
 
 // ServeHTTP answers a request to an Entra or a vault name.
 func (e *Emulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -195,9 +210,9 @@ func (e *Emulator) status() admin.Status {
 	return st
 }
 
-// listeners are all the open ones; proxy and health may be nil.
+// listeners are all the open ones; all but tls and admin may be nil.
 type listeners struct {
-	tls, proxy, admin, health net.Listener
+	tls, proxy, admin, health, imds, binding net.Listener
 }
 
 func (l *listeners) open(cfg Config) error {
@@ -209,6 +224,8 @@ func (l *listeners) open(cfg Config) error {
 		{"--proxy-listen", cfg.ProxyListen, &l.proxy},
 		{"--admin-listen", cfg.AdminListen, &l.admin},
 		{"--health-listen", cfg.HealthListen, &l.health},
+		{"--imds-listen", cfg.IMDSListen, &l.imds},
+		{"--identity-binding-listen", cfg.BindingListen, &l.binding},
 	} {
 		if one.address == "" {
 			continue
@@ -223,7 +240,7 @@ func (l *listeners) open(cfg Config) error {
 }
 
 func (l *listeners) close() {
-	for _, one := range []net.Listener{l.tls, l.proxy, l.admin, l.health} {
+	for _, one := range []net.Listener{l.tls, l.proxy, l.admin, l.health, l.imds, l.binding} {
 		if one != nil {
 			one.Close()
 		}
@@ -232,7 +249,7 @@ func (l *listeners) close() {
 
 // Addresses are those that the emulator listens on, "" for what is off.
 type Addresses struct {
-	TLS, Proxy, Admin, Health string
+	TLS, Proxy, Admin, Health, IMDS, Binding string
 }
 
 // Addresses returns the addresses in use.
@@ -243,5 +260,9 @@ func (e *Emulator) Addresses() Addresses {
 		}
 		return l.Addr().String()
 	}
-	return Addresses{address(e.listeners.tls), address(e.listeners.proxy), address(e.listeners.admin), address(e.listeners.health)}
+	l := e.listeners
+	return Addresses{
+		TLS: address(l.tls), Proxy: address(l.proxy), Admin: address(l.admin), Health: address(l.health),
+		IMDS: address(l.imds), Binding: address(l.binding),
+	}
 }

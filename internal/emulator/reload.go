@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vaultferry/vaultferry/internal/emulator/fault"
+	"github.com/vaultferry/vaultferry/internal/emulator/limit"
 	"github.com/vaultferry/vaultferry/internal/emulator/state"
 )
 
@@ -28,12 +29,18 @@ func (e *Emulator) Reload() error {
 	if err == nil {
 		faults, err = declaredFaults(e.cfg.StateFile, st.Faults)
 	}
+	var limits []limit.Limit
+	if err == nil {
+		limits, err = declaredLimits(e.cfg.StateFile, st.Limits)
+	}
 	e.stateError = err
 	if err != nil {
 		return err
 	}
+	e.clock.declare(time.Duration(st.ClockOffset))
 	e.directory.Apply(st)
 	e.faults.Declare(faults)
+	e.limits.Declare(limits)
 	e.stateLoaded = e.cfg.Now()
 	return nil
 }
@@ -45,7 +52,7 @@ func declaredFaults(file string, list []state.Fault) ([]fault.Fault, error) {
 		one := fault.Fault{
 			Service: f.Service, Vault: f.Vault, Operation: f.Operation, Identity: f.Identity, Object: f.Object,
 			Status: f.Status, RetryAfter: fault.Duration(f.RetryAfter), Latency: fault.Duration(f.Latency),
-			Reset: f.Reset, Blackhole: f.Blackhole, Count: f.Count,
+			Reset: f.Reset, Blackhole: f.Blackhole, Count: f.Count, Path: f.Path, Truncate: f.Truncate, Garbage: f.Garbage, Huge: f.Huge,
 		}
 		if err := one.Check(); err != nil {
 			problems = append(problems, fmt.Errorf("%s:%d: faults[%d]: %w", file, f.Line, i, err))
@@ -53,6 +60,23 @@ func declaredFaults(file string, list []state.Fault) ([]fault.Fault, error) {
 		faults = append(faults, one)
 	}
 	return faults, errors.Join(problems...)
+}
+
+func declaredLimits(file string, list []state.Limit) ([]limit.Limit, error) {
+	var limits []limit.Limit
+	var problems []error
+	for i, l := range list {
+		one := limit.Limit{
+			Vault: l.Vault, Azure: l.Azure, Window: limit.Duration(l.Window), RetryAfter: limit.Duration(l.RetryAfter),
+			Transactions: l.Transactions, Writes: l.Writes, KeyCreate: l.KeyCreate,
+			RSA2048: l.RSA2048, RSA3072: l.RSA3072, RSA4096: l.RSA4096, EC: l.EC,
+		}
+		if err := one.Check(); err != nil {
+			problems = append(problems, fmt.Errorf("%s:%d: limits[%d]: %w", file, l.Line, i, err))
+		}
+		limits = append(limits, one)
+	}
+	return limits, errors.Join(problems...)
 }
 
 // watch reloads when the state file, or a file that it names, has changed and

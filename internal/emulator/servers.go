@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/vaultferry/vaultferry/internal/emulator/imds"
 	"github.com/vaultferry/vaultferry/internal/emulator/proxy"
 )
 
@@ -39,7 +41,7 @@ func (e *Emulator) servers() []namedServer {
 		{"--admin-listen", e.server(withHealth(e.health(), e.admin)), e.listeners.admin},
 	}
 	if e.listeners.proxy != nil {
-		forward := &proxy.Handler{Lookup: e.lookup, Handover: e.tunnels.Give}
+		forward := &proxy.Handler{Lookup: e.lookup, Handover: e.tunnels.Give, MetadataHost: imds.Address, Metadata: e.imds}
 		all = append(all,
 			namedServer{"--proxy-listen", e.server(forward), e.listeners.proxy},
 			namedServer{"the proxy's tunnels", azure, tls.NewListener(e.tunnels, config)})
@@ -47,7 +49,27 @@ func (e *Emulator) servers() []namedServer {
 	if e.listeners.health != nil {
 		all = append(all, namedServer{"--health-listen", e.server(e.health()), e.listeners.health})
 	}
+	if e.listeners.imds != nil {
+		all = append(all, namedServer{"--imds-listen", e.server(e.imds), e.listeners.imds})
+	}
+	if e.listeners.binding != nil {
+		bindings := e.server(http.HandlerFunc(e.entra.ServeBinding))
+		bindings.Protocols = azure.Protocols
+		config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: e.bindingCertificate, NextProtos: []string{"http/1.1"}}
+		all = append(all, namedServer{"--identity-binding-listen", bindings, tls.NewListener(e.listeners.binding, config)})
+	}
 	return all
+}
+
+// bindingCertificate is for tls.Config.GetCertificate: the token proxy answers
+// to its SNI name alone.
+func (e *Emulator) bindingCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	name := e.directory.Settings().SNIName
+	if !strings.EqualFold(hello.ServerName, name) {
+		e.cfg.Log.Info("refusing a TLS handshake with the token proxy for another name", "name", hello.ServerName, "want", name)
+		return nil, nil //nolint:nilnil // what crypto/tls asks for
+	}
+	return e.bindingCA.Leaf(name)
 }
 
 func (e *Emulator) server(h http.Handler) *http.Server {

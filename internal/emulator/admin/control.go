@@ -21,7 +21,8 @@ func (s *Server) status(*http.Request) (any, error) {
 	st.ManagedIdentities = len(s.cfg.Directory.Principals(directory.ManagedIdentity))
 	st.Applications = len(s.cfg.Directory.Principals(directory.Application))
 	st.RoleAssignments = len(s.cfg.Directory.Assignments(func(directory.Assignment) bool { return true }))
-	st.Faults = len(s.cfg.Faults.List())
+	st.Faults, st.Limits = len(s.cfg.Faults.List()), len(s.cfg.Limits.List())
+	st.ClockOffset = fault.Duration(s.cfg.Clock.Offset())
 	return st, nil
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/vaultferry/vaultferry/internal/emulator/directory"
 	"github.com/vaultferry/vaultferry/internal/emulator/fault"
+	"github.com/vaultferry/vaultferry/internal/emulator/limit"
 	"github.com/vaultferry/vaultferry/internal/emulator/record"
 	"github.com/vaultferry/vaultferry/internal/emulator/secrets"
 )
@@ -25,10 +26,14 @@ const maxBody = 1 << 20
 type Config struct {
 	Directory *directory.Directory
 	Faults    *fault.Set
+	Limits    *limit.Set
+	Clock     Clock
 	Counters  *record.Counters
 	Audit     *record.Log
 	// CA is the root certificate in PEM.
 	CA []byte
+	// BindingCA is that of the token proxy.
+	BindingCA []byte
 	// Reload reads the state file again.
 	Reload func() error
 	// RotateKey makes a new token signing key and forgets the others if asked.
@@ -90,11 +95,19 @@ func (s *Server) routes() {
 	} {
 		s.mux.Handle(pattern, s.json(handle))
 	}
+	for pattern, handle := range s.accessRoutes() {
+		s.mux.Handle(pattern, s.json(handle))
+	}
 	s.mux.HandleFunc("GET /audit", s.audit)
-	s.mux.HandleFunc("GET /ca", func(w http.ResponseWriter, _ *http.Request) {
+	s.mux.HandleFunc("GET /ca", certificate(s.cfg.CA))
+	s.mux.HandleFunc("GET /identity-bindings/ca", certificate(s.cfg.BindingCA))
+}
+
+func certificate(pem []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/x-pem-file")
-		w.Write(s.cfg.CA) //nolint:errcheck // the client is gone
-	})
+		w.Write(pem) //nolint:errcheck // the client is gone
+	}
 }
 
 // ServeHTTP implements http.Handler.
@@ -165,6 +178,7 @@ func explain(err error) (status int, code, text string) {
 		{directory.ErrConflict, http.StatusConflict, "Conflict"},
 		{directory.ErrInvalid, http.StatusBadRequest, "BadRequest"},
 		{fault.ErrInvalid, http.StatusBadRequest, "BadRequest"},
+		{limit.ErrInvalid, http.StatusBadRequest, "BadRequest"},
 		{secrets.ErrNotFound, http.StatusNotFound, "SecretNotFound"},
 		{secrets.ErrDeleted, http.StatusConflict, "ObjectIsDeletedButRecoverable"},
 	} {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vaultferry/vaultferry/internal/emulator/arm"
 	"github.com/vaultferry/vaultferry/internal/emulator/directory"
+	"github.com/vaultferry/vaultferry/internal/emulator/fault"
 	"github.com/vaultferry/vaultferry/internal/emulator/keyvault"
 	"github.com/vaultferry/vaultferry/internal/emulator/secrets"
 )
@@ -110,9 +111,11 @@ type Vault struct {
 
 // VaultProperties are the properties of a Vault.
 type VaultProperties struct {
+	AccessPolicies            []AccessPolicy    `json:"accessPolicies"`
 	EnablePurgeProtection     bool              `json:"enablePurgeProtection"`
 	EnableRBACAuthorization   bool              `json:"enableRbacAuthorization"`
 	EnableSoftDelete          bool              `json:"enableSoftDelete"`
+	NetworkACLs               NetworkACLs       `json:"networkAcls"`
 	ProvisioningState         string            `json:"provisioningState"`
 	PublicNetworkAccess       string            `json:"publicNetworkAccess"`
 	SKU                       map[string]string `json:"sku"`
@@ -125,8 +128,9 @@ func (s *Server) vaultOf(v directory.Vault) Vault {
 	return Vault{
 		ID: v.ResourceID, Location: v.Location, Name: v.Name, ResourceGroup: v.ResourceGroup, Type: arm.TypeVault,
 		Properties: VaultProperties{
-			EnablePurgeProtection: v.PurgeProtection, EnableRBACAuthorization: true, EnableSoftDelete: true,
-			ProvisioningState: "Succeeded", PublicNetworkAccess: "Enabled", SKU: map[string]string{"family": "A", "name": "standard"},
+			EnablePurgeProtection: v.PurgeProtection, EnableRBACAuthorization: v.RBAC(), EnableSoftDelete: true,
+			AccessPolicies: policiesOf(v), NetworkACLs: networkOf(v),
+			ProvisioningState: "Succeeded", PublicNetworkAccess: word(v.Public(), "Enabled", "Disabled"), SKU: map[string]string{"family": "A", "name": "standard"},
 			SoftDeleteRetentionInDays: v.RetentionDays, TenantID: v.TenantID, VaultURI: s.vaultURI(v.Name) + "/",
 		},
 	}
@@ -143,6 +147,7 @@ type VaultRequest struct {
 	Location              string `json:"location,omitempty"`
 	RetentionDays         int    `json:"retentionDays,omitempty"`
 	EnablePurgeProtection bool   `json:"enablePurgeProtection,omitempty"`
+	VaultChange
 }
 
 // Secret is what `az keyvault secret show` prints; lists leave out the value.
@@ -220,4 +225,7 @@ type Status struct {
 	Applications      int       `json:"applications"`
 	RoleAssignments   int       `json:"roleAssignments"`
 	Faults            int       `json:"faults"`
+	Limits            int       `json:"limits"`
+	// ClockOffset is how far the emulator's clock is ahead.
+	ClockOffset fault.Duration `json:"clockOffset"`
 }

@@ -32,11 +32,14 @@ func (s *Server) createVault(r *http.Request) (any, error) {
 	if err := decode(r, &req); err != nil {
 		return nil, err
 	}
+	if err := req.check(); err != nil {
+		return nil, err
+	}
 	v, err := s.cfg.Directory.CreateVault(req.ResourceGroup, req.Name, req.Location, req.RetentionDays, req.EnablePurgeProtection)
 	if err != nil {
 		return nil, err
 	}
-	return s.vaultOf(v), nil
+	return s.changeVault(v.Name, req.VaultChange)
 }
 
 func (s *Server) vault(r *http.Request) (directory.Vault, error) {

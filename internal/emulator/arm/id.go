@@ -19,6 +19,7 @@ const (
 	TypeFederatedCredential = TypeIdentity + "/federatedIdentityCredentials"
 	TypeVault               = "Microsoft.KeyVault/vaults"
 	TypeRoleAssignment      = "Microsoft.Authorization/roleAssignments"
+	TypeScaleSet            = "Microsoft.Compute/virtualMachineScaleSets"
 )
 
 // IdentityID returns the id of a user-assigned managed identity.
@@ -72,4 +73,10 @@ func checkBelow(scope string, parts []string) error {
 		return fmt.Errorf("scope %q is cut short", scope)
 	}
 	return nil
+}
+
+// ScaleSetID returns the id of a virtual machine scale set, which is what a
+// node's system-assigned identity belongs to.
+func ScaleSetID(subscription, resourceGroup, name string) string {
+	return fmt.Sprintf("/subscriptions/%s/resourceGroups/%s/providers/%s/%s", subscription, resourceGroup, TypeScaleSet, name)
 }

@@ -21,8 +21,18 @@ import (
 func (d *Directory) Apply(st *state.State) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.apply(st)
+	d.started = true
+}
+
+func (d *Directory) apply(st *state.State) {
 	d.settings = settingsOf(st)
-	d.withdraw()
+	d.propagation.declare(Propagation{
+		RoleAssignments:      time.Duration(st.Propagation.RoleAssignments),
+		FederatedCredentials: time.Duration(st.Propagation.FederatedCredentials),
+		Deletes:              time.Duration(st.Propagation.Deletes),
+	})
+	before := d.withdraw()
 	for i := range st.Applications {
 		d.applyApplication(&st.Applications[i])
 	}
@@ -40,6 +50,9 @@ func (d *Directory) Apply(st *state.State) {
 			Created: d.now(), declared: true,
 		})
 	}
+	d.applyNode(st)
+	d.applyBindings(st)
+	d.settle(before)
 }
 
 func settingsOf(st *state.State) Settings {
@@ -53,22 +66,38 @@ func settingsOf(st *state.State) Settings {
 		ManagedIdentityTokenLifetime: time.Duration(st.TokenLifetimes.ManagedIdentity),
 		Tenants:                      st.Tenants,
 		Issuers:                      st.Issuers,
+		IdentityHeader:               st.Node.IdentityHeader,
+		SNIName:                      st.IdentityBindings.SNIName,
+		BindingIssuer:                st.IdentityBindings.Issuer,
 	}
 }
 
-func (d *Directory) withdraw() {
+// withdraw takes back what the last state granted, and returns it.
+func (d *Directory) withdraw() grants {
+	before := grants{credentials: map[string]FederatedCredential{}}
+	for _, a := range d.assignments {
+		if a.declared {
+			before.assignments = append(before.assignments, a)
+		}
+	}
 	d.assignments = slices.DeleteFunc(d.assignments, func(a Assignment) bool { return a.declared })
 	for _, p := range d.principals {
-		p.Secrets = nil
+		p.Secrets = slices.DeleteFunc(p.Secrets, func(s ClientSecret) bool { return s.declared })
+		for _, f := range p.Credentials {
+			if f.declared {
+				before.credentials[f.key(p)] = f
+			}
+		}
 		p.Credentials = slices.DeleteFunc(p.Credentials, func(f FederatedCredential) bool { return f.declared })
 	}
+	return before
 }
 
 func (d *Directory) applyApplication(app *state.Application) {
 	p := d.principal(Application, "", app.Name)
 	p.TenantID, p.ClientID, p.ObjectID = app.TenantID, app.ClientID, app.ObjectID
 	for _, s := range app.Secrets {
-		p.Secrets = append(p.Secrets, ClientSecret{s.Value, s.Expires})
+		p.Secrets = append(p.Secrets, ClientSecret{s.Value, s.Expires, true})
 	}
 	p.declareCredentials(app.FederatedCredentials)
 }
@@ -119,6 +148,7 @@ func (d *Directory) applyVault(v *state.Vault) {
 		vault = d.newVault(v.Name, v.ResourceGroup, v.SoftDeleteRetentionDays, v.EnablePurgeProtection)
 	}
 	vault.Location, vault.TenantID = v.Location, v.TenantID
+	vault.declare(v.VaultAccess)
 	for _, s := range v.Secrets {
 		vault.Secrets.Declare(s.Name, declaredVersions(s.Versions))
 	}
@@ -129,7 +159,8 @@ func (d *Directory) newVault(name, group string, retentionDays int, purgeProtect
 	v := &Vault{
 		Name: name, ResourceID: id, ResourceGroup: group, SubscriptionID: d.settings.SubscriptionID,
 		RetentionDays: retentionDays, PurgeProtection: purgeProtection,
-		Secrets: secrets.New(secrets.Config{Vault: id, RetentionDays: retentionDays, PurgeProtection: purgeProtection, Now: d.now}),
+		Secrets:     secrets.New(secrets.Config{Vault: id, RetentionDays: retentionDays, PurgeProtection: purgeProtection, Now: d.now}),
+		VaultAccess: newVaultAccess(),
 	}
 	d.vaults[strings.ToLower(name)] = v
 	return v

@@ -76,6 +76,7 @@ func (d *Directory) Assign(role arm.Role, principalID, scope string) (Assignment
 	return d.assign(Assignment{
 		Name: guid.New(), Role: role,
 		PrincipalID: principalID, Scope: strings.TrimRight(scope, "/"), Created: d.now(),
+		effective: d.now().Add(d.propagation.current.RoleAssignments),
 	}), nil
 }
 
@@ -109,6 +110,11 @@ func (d *Directory) Unassign(drop func(Assignment) bool) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	before := len(d.assignments)
+	for _, a := range d.assignments {
+		if drop(a) {
+			d.fade(a)
+		}
+	}
 	d.assignments = slices.DeleteFunc(d.assignments, drop)
 	return before - len(d.assignments)
 }
@@ -118,11 +124,12 @@ func (d *Directory) Unassign(drop func(Assignment) bool) int {
 func (d *Directory) Authorize(objectID, action, resource string) (Assignment, bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	for _, a := range d.assignments {
+	now := d.now()
+	for _, a := range slices.Concat(d.assignments, d.fading) {
 		if !strings.EqualFold(a.PrincipalID, objectID) || !arm.Contains(a.Scope, resource) {
 			continue
 		}
-		if a.Role.Allows(action) {
+		if a.counts(now) && a.Role.Allows(action) {
 			return a, true
 		}
 	}

@@ -52,6 +52,8 @@ type Kind string
 const (
 	Application     Kind = "application"
 	ManagedIdentity Kind = "managedIdentity"
+	// SystemAssigned is the identity of the node itself.
+	SystemAssigned Kind = "systemAssigned"
 )
 
 // A Principal is a managed identity, or an application with its service
@@ -73,15 +75,18 @@ type Principal struct {
 type FederatedCredential struct {
 	Name, Issuer, Subject, Audience string
 	// ID is the ARM or Graph id.
-	ID       string
-	declared bool
+	ID string
+	// Effective is when the credential begins to count.
+	Effective time.Time
+	declared  bool
 }
 
 // A ClientSecret is a password of an application.
 type ClientSecret struct {
 	Value string
 	// Expires is zero for a secret that does not.
-	Expires time.Time
+	Expires  time.Time
+	declared bool
 }
 
 // A Vault is a key vault.
@@ -92,6 +97,7 @@ type Vault struct {
 	PurgeProtection                                     bool
 	// Secrets is shared, not a copy.
 	Secrets *secrets.Store
+	VaultAccess
 }
 
 // An Assignment grants a role.
@@ -102,7 +108,10 @@ type Assignment struct {
 	PrincipalID string
 	Scope       string
 	Created     time.Time
-	declared    bool
+	// effective is when the assignment begins to count, and ended when one that
+	// was withdrawn stops to.
+	effective, ended time.Time
+	declared         bool
 }
 
 // Settings are what a state file sets for the emulator as a whole.
@@ -115,6 +124,12 @@ type Settings struct {
 	ManagedIdentityTokenLifetime  time.Duration
 	Tenants                       []state.Tenant
 	Issuers                       []state.Issuer
+	// IdentityHeader is what the App Service form of the metadata service asks for.
+	IdentityHeader string
+	// SNIName and BindingIssuer are those of the token proxy.
+	SNIName, BindingIssuer string
+	// Propagation is how long changes take to count.
+	Propagation Propagation
 }
 
 // Directory is safe for concurrent use. What its methods return are copies,
@@ -127,6 +142,14 @@ type Directory struct {
 	principals  map[string]*Principal
 	vaults      map[string]*Vault
 	assignments []Assignment
+	// fading are withdrawn assignments that still count for a while.
+	fading      []Assignment
+	node        node
+	bindings    []Binding
+	propagation knob[Propagation]
+	// started is set once the first state is applied: what that one declares
+	// has been there for ever.
+	started bool
 }
 
 // New returns a directory that holds what an empty state file declares.
@@ -136,7 +159,7 @@ func New(now func() time.Time) (*Directory, error) {
 		return nil, err
 	}
 	d := &Directory{now: now, principals: map[string]*Principal{}, vaults: map[string]*Vault{}}
-	d.Apply(empty)
+	d.apply(empty)
 	return d, nil
 }
 
@@ -144,7 +167,9 @@ func New(now func() time.Time) (*Directory, error) {
 func (d *Directory) Settings() Settings {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return d.settings
+	s := d.settings
+	s.Propagation = d.propagation.current
+	return s
 }
 
 // Tenant finds a tenant by its id or name.

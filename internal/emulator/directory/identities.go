@@ -96,6 +96,7 @@ func (d *Directory) CreateCredential(group, identity string, f FederatedCredenti
 		}
 	}
 	f.Audience, f.ID = audiences[0], p.credentialID(f.Name)
+	f.Effective = d.now().Add(d.propagation.current.FederatedCredentials)
 	switch {
 	case at >= 0:
 		p.Credentials[at] = f

@@ -26,8 +26,11 @@ func (h *Handler) checkAssertion(c *call, raw string) *Error {
 	c.signIn.issuer, c.signIn.subject, c.signIn.audience = claims.Issuer, claims.Subject, strings.Join(claims.Audience, ",")
 	credential, e := match(c.client, claims)
 	if e != nil && h.cfg.Directory.Settings().LegacyFederatedErrors && e.Code != codeNoCredentials {
-		e = invalidClient(70021, "%s. Assertion Issuer: '%s'. Assertion Subject: '%s'. Assertion Audience: '%s'. %s",
-			mismatch, claims.Issuer, claims.Subject, c.signIn.audience, docsLink)
+		e = errNoMatch(claims)
+	}
+	if e == nil && c.now.Before(credential.Effective) {
+		e = errNoMatch(claims)
+		e.Detail = "the federated credential is on its way and counts from " + instant(credential.Effective)
 	}
 	if e != nil {
 		return e
@@ -37,6 +40,13 @@ func (h *Handler) checkAssertion(c *call, raw string) *Error {
 		return e
 	}
 	return checkTimes(claims, c.now)
+}
+
+// errNoMatch is what Entra ID answered to every mismatch until 2024, and
+// answers to a credential that has not propagated.
+func errNoMatch(claims jwt.Claims) *Error {
+	return invalidClient(70021, "%s. Assertion Issuer: '%s'. Assertion Subject: '%s'. Assertion Audience: '%s'. %s",
+		mismatch, claims.Issuer, claims.Subject, strings.Join(claims.Audience, ","), docsLink)
 }
 
 func parseAssertion(raw string) (*jwt.JSONWebToken, jwt.Claims, *Error) {

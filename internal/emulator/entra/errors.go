@@ -12,7 +12,7 @@ import (
 // An Error is an answer that refuses, with the code that Entra ID would use
 // ("Microsoft Entra authentication and authorization error codes").
 type Error struct {
-	// Code is the number behind AADSTS.
+	// Code is the number behind AADSTS; 0 for what is not Entra ID's.
 	Code int
 	// Status is the HTTP status.
 	Status int
@@ -26,11 +26,18 @@ type Error struct {
 
 // Error makes an Error usable as a Go error.
 func (e *Error) Error() string {
-	text := fmt.Sprintf("AADSTS%d: %s", e.Code, e.Text)
+	text := e.prefix() + e.Text
 	if e.Detail != "" {
 		text += " (" + e.Detail + ")"
 	}
 	return text
+}
+
+func (e *Error) prefix() string {
+	if e.Code == 0 {
+		return ""
+	}
+	return fmt.Sprintf("AADSTS%d: ", e.Code)
 }
 
 const (
@@ -95,11 +102,15 @@ type body struct {
 
 func (c *call) fail(e *Error) {
 	c.result = e
+	if e.Code == 0 {
+		c.reply(e.Status, map[string]string{"error": e.Name, "error_description": e.Text})
+		return
+	}
 	timestamp := c.now.UTC().Format("2006-01-02 15:04:05") + "Z"
 	c.reply(e.Status, body{
 		Error: e.Name,
-		Description: fmt.Sprintf("AADSTS%d: %s Trace ID: %s Correlation ID: %s Timestamp: %s",
-			e.Code, e.Text, c.traceID, c.correlationID, timestamp),
+		Description: fmt.Sprintf("%s%s Trace ID: %s Correlation ID: %s Timestamp: %s",
+			e.prefix(), e.Text, c.traceID, c.correlationID, timestamp),
 		Codes: []int{e.Code}, Timestamp: timestamp, TraceID: c.traceID, Correlation: c.correlationID,
 		URI: fmt.Sprintf("https://%s/error?code=%d", c.r.Host, e.Code),
 	})

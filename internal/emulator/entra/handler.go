@@ -67,10 +67,10 @@ const (
 	opConfiguration = "OpenIDConfiguration"
 	opKeys          = "Keys"
 	opToken         = "TokenRequest"
+	opBinding       = "BindingTokenRequest"
 )
 
-// ServeHTTP implements http.Handler.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) newCall(w http.ResponseWriter, r *http.Request) *call {
 	c := &call{w: w, r: r, now: h.cfg.Now(), traceID: guid.New(), correlationID: r.Header.Get("client-request-id")}
 	if !guid.Valid(c.correlationID) {
 		c.correlationID = guid.New()
@@ -84,6 +84,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.EqualFold(r.Header.Get("return-client-request-id"), "true") {
 		header.Set("client-request-id", c.correlationID)
 	}
+	return c
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := h.newCall(w, r)
 	operation, answer := h.route(r)
 	if operation == "" {
 		http.NotFound(w, r)
@@ -128,13 +134,16 @@ func pathParts(path string) []string {
 
 // inject lets a fault happen. It returns false if the request is dealt with.
 func (h *Handler) inject(c *call, operation string) bool {
-	f, ok := h.cfg.Faults.Match(fault.Request{Service: fault.Entra, Operation: operation, Identity: c.client.Name, AppID: c.client.ClientID})
+	f, ok := h.cfg.Faults.Match(fault.Request{
+		Service: serviceOf(operation), Operation: operation, Identity: c.client.Name, AppID: c.client.ClientID, Path: c.r.URL.Path,
+	})
 	if !ok {
 		return true
 	}
 	if !fault.Inject(c.w, c.r, f, h.cfg.Stop) {
 		return false
 	}
+	c.w = fault.Shape(c.w, f)
 	if f.Status == 0 {
 		return true
 	}
@@ -147,7 +156,14 @@ func (h *Handler) inject(c *call, operation string) bool {
 }
 
 func (h *Handler) count(c *call, operation string) {
-	h.cfg.Counters.Add(record.Key{Service: fault.Entra, Operation: operation, Identity: c.client.Name, AppID: c.client.ClientID, Status: c.status})
+	h.cfg.Counters.Add(record.Key{Service: serviceOf(operation), Operation: operation, Identity: c.client.Name, AppID: c.client.ClientID, Status: c.status})
+}
+
+func serviceOf(operation string) string {
+	if operation == opBinding {
+		return fault.Binding
+	}
+	return fault.Entra
 }
 
 func (c *call) callerIP() string {

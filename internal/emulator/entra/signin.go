@@ -20,12 +20,15 @@ type signIn struct {
 // streams to Azure Monitor, with the assertion's claims added.
 func (h *Handler) recordSignIn(c *call) {
 	category := "ServicePrincipalSignInLogs"
-	if c.client.Kind == directory.ManagedIdentity {
+	if c.client.Kind == directory.ManagedIdentity || c.client.Kind == directory.SystemAssigned {
 		category = "ManagedIdentitySignInLogs"
 	}
 	code, reason, detail := 0, "", ""
 	if c.result != nil {
 		code, reason, detail = c.result.Code, c.result.Text, c.result.Detail
+		if code == 0 {
+			code = c.result.Status
+		}
 	}
 	properties := map[string]any{
 		"id":                          c.traceID,

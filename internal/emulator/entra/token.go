@@ -23,6 +23,12 @@ const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 // token answers POST /<tenant>/oauth2/v2.0/token, and the v1 endpoint with its
 // resource parameter and its numbers as text.
 func (h *Handler) token(c *call, tenantName string, v2 bool) {
+	h.exchange(c, tenantName, opToken, v2, h.authenticate)
+}
+
+// exchange is a token request whose client one of the ways to authenticate
+// vouches for.
+func (h *Handler) exchange(c *call, tenantName, operation string, v2 bool, authenticate func(*call, bool) *Error) {
 	c.signIn = &signIn{tenant: tenantName}
 	defer h.recordSignIn(c)
 	c.r.Body = http.MaxBytesReader(c.w, c.r.Body, maxForm)
@@ -31,11 +37,11 @@ func (h *Handler) token(c *call, tenantName string, v2 bool) {
 		return
 	}
 	tenant, e := h.identify(c, tenantName)
-	if !h.inject(c, opToken) {
+	if !h.inject(c, operation) {
 		return
 	}
 	if e == nil {
-		e = h.authenticate(c, v2)
+		e = authenticate(c, v2)
 	}
 	var resource string
 	if e == nil {
@@ -184,25 +190,34 @@ func (h *Handler) knownResource(resource string) bool {
 // KeyVaultAppID is the application id of Azure Key Vault.
 const KeyVaultAppID = "cfa8b339-82a2-471a-a3c9-0fc0be7a4093"
 
-// issue answers with an access token.
-func (h *Handler) issue(c *call, tenant state.Tenant, resource string, v2 bool) {
+// sign makes an access token for the client.
+func (h *Handler) sign(c *call, tenant state.Tenant, resource string) (Issued, *Error) {
 	settings := h.cfg.Directory.Settings()
 	lifetime := settings.ApplicationTokenLifetime
-	if c.client.Kind == directory.ManagedIdentity {
+	if c.client.Kind != directory.Application {
 		lifetime = settings.ManagedIdentityTokenLifetime
 	}
 	claims := h.claims(c, tenant, resource, lifetime)
 	signed, err := h.cfg.Keys.Sign(claims)
 	if err != nil {
 		h.cfg.Log.Error("signing an access token", "error", err)
-		c.fail(&Error{Code: 90033, Status: http.StatusInternalServerError, Name: "temporarily_unavailable", Text: "A transient error has occurred. Please try again."})
-		return
+		return Issued{}, &Error{Code: 90033, Status: http.StatusInternalServerError, Name: "temporarily_unavailable", Text: "A transient error has occurred. Please try again."}
 	}
 	c.signIn.resource, c.signIn.uti = resource, claims.UTI
-	seconds := max(int(lifetime/time.Second)-1, 1)
+	return Issued{Token: signed, Claims: claims, Lifetime: lifetime}, nil
+}
+
+// issue answers with an access token.
+func (h *Handler) issue(c *call, tenant state.Tenant, resource string, v2 bool) {
+	issued, e := h.sign(c, tenant, resource)
+	if e != nil {
+		c.fail(e)
+		return
+	}
+	seconds := issued.Seconds()
 	if v2 {
-		answer := map[string]any{"token_type": "Bearer", "expires_in": seconds, "ext_expires_in": seconds, "access_token": signed}
-		if lifetime > 2*time.Hour {
+		answer := map[string]any{"token_type": "Bearer", "expires_in": seconds, "ext_expires_in": seconds, "access_token": issued.Token}
+		if issued.Lifetime > 2*time.Hour {
 			answer["refresh_in"] = seconds / 2
 		}
 		c.reply(http.StatusOK, answer)
@@ -210,8 +225,8 @@ func (h *Handler) issue(c *call, tenant state.Tenant, resource string, v2 bool) 
 	}
 	c.reply(http.StatusOK, map[string]string{
 		"token_type": "Bearer", "expires_in": strconv.Itoa(seconds), "ext_expires_in": strconv.Itoa(seconds),
-		"expires_on": strconv.FormatInt(claims.Expires, 10), "not_before": strconv.FormatInt(claims.NotBefore, 10),
-		"resource": resource, "access_token": signed,
+		"expires_on": strconv.FormatInt(issued.Claims.Expires, 10), "not_before": strconv.FormatInt(issued.Claims.NotBefore, 10),
+		"resource": resource, "access_token": issued.Token,
 	})
 }
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package fault makes requests fail on purpose: with a status, late, with a cut
-// connection, or never.
+// connection, with half a body or nonsense in its place, or never.
 package fault
 
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +19,14 @@ import (
 const (
 	Entra = "entra"
 	Vault = "vault"
+	// IMDS is the instance metadata service, Binding the token proxy of
+	// identity bindings.
+	IMDS    = "imds"
+	Binding = "identity-binding"
 )
+
+// maxHuge bounds Huge, in bytes.
+const maxHuge = 1 << 30
 
 // ErrInvalid is the kind of error for a fault that makes no sense.
 var ErrInvalid = errors.New("invalid fault")
@@ -27,7 +35,7 @@ var ErrInvalid = errors.New("invalid fault")
 type Fault struct {
 	// ID is given by Add.
 	ID string `json:"id"`
-	// Service is "entra", "vault", or empty for both.
+	// Service is one of the constants above, or empty for all.
 	Service string `json:"service,omitempty"`
 	// Vault is a vault's name; it implies Service "vault".
 	Vault string `json:"vault,omitempty"`
@@ -38,6 +46,8 @@ type Fault struct {
 	Identity string `json:"identity,omitempty"`
 	// Object is a secret's name.
 	Object string `json:"object,omitempty"`
+	// Path is a regular expression (RE2) that the URL's path has to match.
+	Path string `json:"path,omitempty"`
 
 	// Status is the HTTP status to answer with; 0 leaves the answer as it is.
 	Status int `json:"status,omitempty"`
@@ -49,6 +59,12 @@ type Fault struct {
 	Reset bool `json:"reset,omitempty"`
 	// Blackhole never answers and keeps the connection open.
 	Blackhole bool `json:"blackhole,omitempty"`
+	// Truncate ends the connection after so many bytes of the answer's body.
+	Truncate int `json:"truncate,omitempty"`
+	// Garbage sends a body that is not what its content type says.
+	Garbage bool `json:"garbage,omitempty"`
+	// Huge sends a body of valid JSON of so many bytes.
+	Huge int `json:"huge,omitempty"`
 	// Count is how many requests are still to fail; 0 means all of them until
 	// the fault is cleared.
 	Count int `json:"count,omitempty"`
@@ -72,29 +88,33 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 // Check says what makes no sense.
 func (f Fault) Check() error {
+	services := []string{"", Entra, Vault, IMDS, Binding}
+	_, badPath := regexp.Compile(f.Path)
 	switch {
-	case f.Service != "" && f.Service != Entra && f.Service != Vault:
-		return fmt.Errorf("%w: service must be entra or vault", ErrInvalid)
-	case f.Service == Entra && (f.Vault != "" || f.Object != ""):
-		return fmt.Errorf("%w: service entra has no vaults and no objects", ErrInvalid)
-	case f.RetryAfter < 0 || f.Latency < 0 || f.Count < 0:
-		return fmt.Errorf("%w: retryAfter, latency and count must not be negative", ErrInvalid)
+	case !slices.Contains(services, f.Service):
+		return fmt.Errorf("%w: service must be one of %s", ErrInvalid, strings.Join(services[1:], ", "))
+	case f.Service != "" && f.Service != Vault && (f.Vault != "" || f.Object != ""):
+		return fmt.Errorf("%w: service %s has no vaults and no objects", ErrInvalid, f.Service)
+	case badPath != nil:
+		return fmt.Errorf("%w: path must be a regular expression: %w", ErrInvalid, badPath)
+	case f.RetryAfter < 0 || f.Latency < 0 || f.Count < 0 || f.Truncate < 0:
+		return fmt.Errorf("%w: retryAfter, latency, truncate and count must not be negative", ErrInvalid)
+	case f.Huge < 0 || f.Huge > maxHuge:
+		return fmt.Errorf("%w: huge must be between 0 and %d bytes", ErrInvalid, maxHuge)
 	}
 	return f.checkEffect()
 }
 
 func (f Fault) checkEffect() error {
-	effects := 0
-	for _, set := range []bool{f.Status != 0, f.Reset, f.Blackhole} {
-		if set {
-			effects++
-		}
-	}
+	bodies := count(f.Truncate != 0, f.Garbage, f.Huge != 0)
+	gone := count(f.Reset, f.Blackhole)
 	switch {
-	case effects > 1:
-		return fmt.Errorf("%w: set only one of status, reset and blackhole", ErrInvalid)
-	case effects == 0 && f.Latency == 0:
-		return fmt.Errorf("%w: set status, latency, reset or blackhole", ErrInvalid)
+	case gone > 1 || gone == 1 && (f.Status != 0 || bodies > 0):
+		return fmt.Errorf("%w: reset and blackhole leave no answer: set nothing but latency beside one of them", ErrInvalid)
+	case bodies > 1:
+		return fmt.Errorf("%w: set only one of truncate, garbage and huge", ErrInvalid)
+	case f.Status == 0 && bodies == 0 && gone == 0 && f.Latency == 0:
+		return fmt.Errorf("%w: set status, latency, truncate, garbage, huge, reset or blackhole", ErrInvalid)
 	case f.Status != 0 && (f.Status < 400 || f.Status > 599):
 		return fmt.Errorf("%w: status must be between 400 and 599", ErrInvalid)
 	case f.RetryAfter != 0 && f.Status == 0:
@@ -103,9 +123,19 @@ func (f Fault) checkEffect() error {
 	return nil
 }
 
+func count(set ...bool) int {
+	n := 0
+	for _, one := range set {
+		if one {
+			n++
+		}
+	}
+	return n
+}
+
 // A Request is what a fault is matched with.
 type Request struct {
-	Service, Vault, Operation, Identity, AppID, Object string
+	Service, Vault, Operation, Identity, AppID, Object, Path string
 }
 
 func (f Fault) matches(r Request) bool {
@@ -113,7 +143,13 @@ func (f Fault) matches(r Request) bool {
 		(f.Vault == "" || strings.EqualFold(f.Vault, r.Vault)) &&
 		(f.Operation == "" || strings.EqualFold(f.Operation, r.Operation)) &&
 		(f.Identity == "" || strings.EqualFold(f.Identity, r.Identity) || strings.EqualFold(f.Identity, r.AppID)) &&
-		(f.Object == "" || strings.EqualFold(f.Object, r.Object))
+		(f.Object == "" || strings.EqualFold(f.Object, r.Object)) &&
+		(f.Path == "" || matchesPath(f.Path, r.Path))
+}
+
+func matchesPath(pattern, path string) bool {
+	ok, err := regexp.MatchString(pattern, path)
+	return err == nil && ok
 }
 
 // A Set holds the faults in force. It is safe for concurrent use.

@@ -73,7 +73,7 @@ func (h *Handler) record(c *call) {
 		ResourceID: strings.ToUpper(c.vault.ResourceID), Identity: auditIdentity{claim},
 		Properties: auditProperties{
 			ID: c.objectID, ClientInfo: c.r.UserAgent(), RequestURI: "https://" + c.host + c.r.URL.RequestURI(), HTTPStatusCode: c.status,
-			IsRBACAuthorized: c.authorized, AppliedAssignmentID: c.assignment, IsAddressAuthorized: true,
+			IsRBACAuthorized: c.authorized, IsAccessPolicyMatch: c.byPolicy, AppliedAssignmentID: c.assignment, IsAddressAuthorized: !c.refusedAddress,
 			TLSVersion: tlsVersion(c.r.TLS), AddrAuthType: "PublicInternet",
 		},
 	}

@@ -72,9 +72,12 @@ func (c *call) checkClaims(claims token.Claims) *apiError {
 	return nil
 }
 
-// authorize evaluates role assignments. It does so before anybody looks whether
-// the object exists, so that names cannot be probed.
+// authorize evaluates role assignments or access policies. It does so before
+// anybody looks whether the object exists, so that names cannot be probed.
 func (h *Handler) authorize(c *call) *apiError {
+	if !c.vault.RBAC() {
+		return c.authorizeByPolicy()
+	}
 	resource := c.vault.ResourceID
 	if c.route.object != "" {
 		resource += "/secrets/" + c.route.object
@@ -84,19 +87,15 @@ func (h *Handler) authorize(c *call) *apiError {
 		c.authorized, c.assignment = true, assignment.Name
 		return nil
 	}
-	caller := fmt.Sprintf("appid=%s;oid=%s;iss=%s", c.claims.AppID, c.claims.ObjectID, c.claims.Issuer)
-	if c.claims.ManagedIdentity != "" {
-		caller += ";xms_mirid=" + c.claims.ManagedIdentity
-	}
 	return &apiError{http.StatusForbidden, "Forbidden", strings.Join([]string{
 		"Caller is not authorized to perform action on resource.",
 		"If role assignments, deny assignments or role definitions were changed recently, please observe propagation time.",
-		"Caller: " + caller,
+		"Caller: " + c.caller(),
 		"Action: '" + c.route.action + "'",
 		"Resource: '" + strings.ToLower(resource) + "'",
 		"Assignment: (not found)",
 		"DenyAssignmentId: null",
 		"DecisionReason: 'DeniedWithNoValidRBAC' ",
-		"Vault: " + c.vault.Name + ";location=" + c.vault.Location,
+		"Vault: " + c.location(),
 	}, "\r\n"), "ForbiddenByRbac"}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/vaultferry/vaultferry/internal/emulator/fault"
 	"github.com/vaultferry/vaultferry/internal/emulator/guid"
 	"github.com/vaultferry/vaultferry/internal/emulator/hosts"
+	"github.com/vaultferry/vaultferry/internal/emulator/limit"
 	"github.com/vaultferry/vaultferry/internal/emulator/record"
 	"github.com/vaultferry/vaultferry/internal/emulator/token"
 )
@@ -35,6 +36,7 @@ type Config struct {
 	Keys      *token.Keys
 	Faults    *fault.Set
 	Counters  *record.Counters
+	Limits    *limit.Set
 	// Audit gets one record per request.
 	Audit *record.Log
 	Log   *slog.Logger
@@ -48,6 +50,8 @@ type Handler struct {
 	cfg Config
 	// backupKey seals backups for as long as the process lives.
 	backupKey [32]byte
+	// changes are the deletes, recoveries and purges on their way.
+	changes changes
 }
 
 // New returns a handler.
@@ -75,6 +79,11 @@ type call struct {
 	identity   string
 	assignment string
 	authorized bool
+	// byPolicy is set when an access policy matched, refusedAddress when the
+	// network rules did not.
+	byPolicy, refusedAddress bool
+	// keyKind is the kind of the key that the request uses, see limit.ClassOf.
+	keyKind string
 	// objectID is the id of the object in the answer, for the audit record.
 	objectID  string
 	requestID string
@@ -119,14 +128,18 @@ func (h *Handler) answer(c *call, refused *apiError) {
 		c.fail(e)
 		return
 	}
-	if e := h.authorize(c); e != nil {
-		c.fail(e)
-		return
+	for _, gate := range []func(*call) *apiError{h.checkNetwork, h.throttle, h.authorize, h.checkPending} {
+		if e := gate(c); e != nil {
+			c.fail(e)
+			return
+		}
 	}
 	c.r.Body = http.MaxBytesReader(c.w, c.r.Body, maxBody)
 	if e := c.route.serve(h, c); e != nil {
 		c.fail(e)
+		return
 	}
+	h.startChange(c)
 }
 
 // operation is the name of the request in audit records, counters and faults.
@@ -138,7 +151,7 @@ func (c *call) operation() string {
 }
 
 func (h *Handler) inject(c *call) bool {
-	request := fault.Request{Service: fault.Vault, Vault: c.vault.Name, Operation: c.operation(), Identity: c.identity, Object: c.route.object}
+	request := fault.Request{Service: fault.Vault, Vault: c.vault.Name, Operation: c.operation(), Identity: c.identity, Object: c.route.object, Path: c.r.URL.Path}
 	if c.claims != nil {
 		request.AppID = c.claims.AppID
 	}
@@ -149,6 +162,7 @@ func (h *Handler) inject(c *call) bool {
 	if !fault.Inject(c.w, c.r, f, h.cfg.Stop) {
 		return false
 	}
+	c.w = fault.Shape(c.w, f)
 	if f.Status == 0 {
 		return true
 	}

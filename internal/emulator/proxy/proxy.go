@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package proxy is an HTTP forward proxy that knows one method, CONNECT, and
-// one destination: the emulator itself. Clients that honour HTTPS_PROXY reach
-// the emulator under the public Azure names without any change to name
-// resolution.
+// Package proxy is an HTTP forward proxy that knows one destination: the
+// emulator itself. Clients that honour HTTPS_PROXY reach the emulator under the
+// public Azure names without any change to name resolution, and those that
+// honour HTTP_PROXY reach its instance metadata service.
 package proxy
 
 import (
@@ -33,16 +33,23 @@ const (
 // ErrorHeader tells why a CONNECT was refused.
 const ErrorHeader = "X-Azure-Emulator-Error"
 
-// A Handler answers CONNECT requests.
+// A Handler answers CONNECT requests, and plain ones for the metadata service.
 type Handler struct {
 	// Lookup decides about a host name.
 	Lookup func(name string) Verdict
 	// Handover takes a connection over.
 	Handover func(net.Conn)
+	// Metadata answers requests to http://<MetadataHost>.
+	Metadata     http.Handler
+	MetadataHost string
 }
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodConnect && r.URL.Scheme == "http" && r.URL.Hostname() == h.MetadataHost && (r.URL.Port() == "" || r.URL.Port() == "80") {
+		h.Metadata.ServeHTTP(w, r)
+		return
+	}
 	if r.Method != http.MethodConnect {
 		w.Header().Set("Allow", http.MethodConnect)
 		refuse(w, http.StatusMethodNotAllowed, "connect-only", "this proxy answers to CONNECT alone: Azure is https only")

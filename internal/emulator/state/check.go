@@ -68,6 +68,7 @@ func (c *checker) complete(st *State) []Problem {
 	}
 	c.principals(st)
 	c.vaults(st)
+	c.access(st)
 	for i := range st.RoleAssignments {
 		c.assignment(fmt.Sprintf("roleAssignments[%d]", i), st, &st.RoleAssignments[i])
 	}
@@ -194,25 +195,35 @@ func (c *checker) assignment(path string, st *State, ra *RoleAssignment) {
 }
 
 func (c *checker) assignee(path string, st *State, ra *RoleAssignment) {
+	ra.Assignee = c.principalOf(path, st, ra.Assignee)
+}
+
+// principalOf finds the object id that a name, a client id or an object id
+// stands for. An unknown GUID stands for itself.
+func (c *checker) principalOf(path string, st *State, assignee string) string {
 	var found []string
+	if n := st.Node; n.SystemAssigned && (strings.EqualFold(assignee, n.Name) || strings.EqualFold(assignee, n.ClientID) || strings.EqualFold(assignee, n.PrincipalID)) {
+		found = append(found, n.PrincipalID)
+	}
 	for _, id := range st.ManagedIdentities {
-		if strings.EqualFold(ra.Assignee, id.Name) || strings.EqualFold(ra.Assignee, id.ClientID) || strings.EqualFold(ra.Assignee, id.PrincipalID) {
+		if strings.EqualFold(assignee, id.Name) || strings.EqualFold(assignee, id.ClientID) || strings.EqualFold(assignee, id.PrincipalID) {
 			found = append(found, id.PrincipalID)
 		}
 	}
 	for _, app := range st.Applications {
-		if strings.EqualFold(ra.Assignee, app.Name) || strings.EqualFold(ra.Assignee, app.ClientID) || strings.EqualFold(ra.Assignee, app.ObjectID) {
+		if strings.EqualFold(assignee, app.Name) || strings.EqualFold(assignee, app.ClientID) || strings.EqualFold(assignee, app.ObjectID) {
 			found = append(found, app.ObjectID)
 		}
 	}
 	switch {
 	case len(found) > 1:
-		c.add(path, "%q names more than one identity; use its client id", ra.Assignee)
+		c.add(path, "%q names more than one identity; use its client id", assignee)
 	case len(found) == 1:
-		ra.Assignee = found[0]
-	case !guid.Valid(ra.Assignee):
-		c.add(path, "%q is no name of managedIdentities or applications, and not a GUID", ra.Assignee)
+		return found[0]
+	case !guid.Valid(assignee):
+		c.add(path, "%q is no name of managedIdentities or applications, and not a GUID", assignee)
 	}
+	return assignee
 }
 
 func (c *checker) scope(path string, st *State, ra *RoleAssignment) {

@@ -53,6 +53,18 @@ type State struct {
 	Vaults            []Vault           `yaml:"vaults"`
 	RoleAssignments   []RoleAssignment  `yaml:"roleAssignments"`
 	Faults            []Fault           `yaml:"faults"`
+
+	// Node is the machine that the instance metadata service answers for.
+	Node Node `yaml:"node"`
+	// IdentityBindings are those of the cluster that the token proxy stands in.
+	IdentityBindings IdentityBindings `yaml:"identityBindings"`
+	// Propagation is how long changes take to count.
+	Propagation Propagation `yaml:"propagation"`
+	// Limits bound the requests to vaults.
+	Limits []Limit `yaml:"limits"`
+	// ClockOffset is how far the emulator's clock is ahead of the machine's;
+	// negative for behind.
+	ClockOffset Duration `yaml:"clockOffset"`
 }
 
 // Names are the host names that the emulator answers to.
@@ -127,7 +139,7 @@ type FederatedCredential struct {
 	Audiences []string `yaml:"audiences"`
 }
 
-// A Vault is a key vault with the RBAC permission model.
+// A Vault is a key vault.
 type Vault struct {
 	Name                    string   `yaml:"name"`
 	ResourceGroup           string   `yaml:"resourceGroup"`
@@ -136,6 +148,7 @@ type Vault struct {
 	SoftDeleteRetentionDays int      `yaml:"softDeleteRetentionDays"`
 	EnablePurgeProtection   bool     `yaml:"enablePurgeProtection"`
 	Secrets                 []Secret `yaml:"secrets"`
+	VaultAccess             `yaml:",inline"`
 }
 
 // A Secret is declared by its one value, or by all its versions, oldest first.
@@ -181,6 +194,10 @@ type Fault struct {
 	Latency    Duration `yaml:"latency"`
 	Reset      bool     `yaml:"reset"`
 	Blackhole  bool     `yaml:"blackhole"`
+	Path       string   `yaml:"path"`
+	Truncate   int      `yaml:"truncate"`
+	Garbage    bool     `yaml:"garbage"`
+	Huge       int      `yaml:"huge"`
 	Count      int      `yaml:"count"`
 	// Line is where the fault is declared.
 	Line int `yaml:"-"`

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keyvault
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// change is a delete, a recovery or a purge that the service has accepted and
+// not yet finished.
+type change struct {
+	// kind is the last part of the operation's name: Delete, Recover or Purge.
+	kind  string
+	until time.Time
+}
+
+// changes are those of all vaults. It is safe for concurrent use.
+type changes struct {
+	mu  sync.Mutex
+	all map[string]change
+}
+
+func (p *changes) put(key string, one change) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.all == nil {
+		p.all = map[string]change{}
+	}
+	p.all[key] = one
+}
+
+func (p *changes) get(key string, now time.Time) (change, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	one, ok := p.all[key]
+	if ok && !now.Before(one.until) {
+		delete(p.all, key)
+		ok = false
+	}
+	return one, ok
+}
+
+// objectKinds are the words that names of operations begin with.
+func objectKinds() []string { return []string{"Secret", "Key", "Certificate"} }
+
+// changed tells what an operation changes: the kinds of objects and how.
+func changed(operation string) (kinds []string, how string) {
+	for _, kind := range objectKinds() {
+		rest, ok := strings.CutPrefix(operation, kind)
+		if !ok || rest != "Delete" && rest != "Recover" && rest != "Purge" {
+			continue
+		}
+		if kind == "Certificate" {
+			// Its key and its secret go with it.
+			return objectKinds(), rest
+		}
+		return []string{kind}, rest
+	}
+	return nil, ""
+}
+
+func (c *call) changeKey(kind string) string {
+	return c.vault.ResourceID + "\x00" + kind + "\x00" + strings.ToLower(c.route.object)
+}
+
+// startChange remembers a delete, a recovery or a purge for as long as it is to
+// take.
+func (h *Handler) startChange(c *call) {
+	delay := h.cfg.Directory.Settings().Propagation.Deletes
+	kinds, how := changed(c.route.operation)
+	if delay <= 0 || how == "" || c.failure != nil {
+		return
+	}
+	for _, kind := range kinds {
+		h.changes.put(c.changeKey(kind), change{how, c.start.Add(delay)})
+	}
+}
+
+// checkPending answers requests for an object that is being deleted, recovered
+// or purged.
+func (h *Handler) checkPending(c *call) *apiError {
+	kind, rest := splitOperation(c.route.operation)
+	if kind == "" || c.route.object == "" {
+		return nil
+	}
+	pending, ok := h.changes.get(c.changeKey(kind), c.start)
+	if !ok {
+		return nil
+	}
+	reads := strings.HasPrefix(rest, "Get") || strings.HasPrefix(rest, "List")
+	name := kind + " " + c.route.object
+	conflict := func(text, inner string) *apiError {
+		return &apiError{http.StatusConflict, "Conflict", name + text, inner}
+	}
+	makes := rest == "Set" || rest == "Create" || rest == "Import"
+	switch {
+	case pending.kind == "Recover" && makes:
+		return conflict(" is currently being recovered and cannot be re-created; retry later.", "ObjectIsBeingRecovered")
+	case pending.kind == "Recover" && !strings.HasSuffix(rest, "Deleted"):
+		return c.missing(kind, false)
+	case pending.kind == "Recover" || pending.kind == "Delete" && rest == "GetDeleted":
+		return c.missing(kind, true)
+	case makes:
+		return conflict(" is currently being deleted and cannot be re-created; retry later.", "ObjectIsBeingDeleted")
+	case !reads:
+		return conflict(" is currently being deleted.", "ObjectIsBeingDeleted")
+	}
+	return nil
+}
+
+func splitOperation(operation string) (kind, rest string) {
+	for _, kind := range objectKinds() {
+		if rest, ok := strings.CutPrefix(operation, kind); ok {
+			return kind, rest
+		}
+	}
+	return "", ""
+}
+
+// missing is the answer for an object that is not there yet.
+func (c *call) missing(kind string, deleted bool) *apiError {
+	e := notFound(c.route.object)
+	if deleted {
+		e.message = "Deleted Secret not found: " + c.route.object
+	}
+	if kind != "Secret" {
+		e.code = kind + "NotFound"
+		e.message = strings.NewReplacer("A secret", "A "+strings.ToLower(kind), "Deleted Secret", "Deleted "+kind, "this secret", "this "+strings.ToLower(kind)).Replace(e.message)
+	}
+	return e
+}
