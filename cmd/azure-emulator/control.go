@@ -19,8 +19,9 @@ func newFault(c *client) *cobra.Command {
 }
 
 func faultColumns() []column {
-	return []column{{"Id", "id"}, {"Service", "service"}, {"Vault", "vault"}, {"Operation", "operation"}, {"Identity", "identity"}, {"Object", "object"},
-		{"Status", "status"}, {"RetryAfter", "retryAfter"}, {"Latency", "latency"}, {"Reset", "reset"}, {"Blackhole", "blackhole"}, {"Count", "count"}}
+	return []column{{"Id", "id"}, {"Service", "service"}, {"Vault", "vault"}, {"Operation", "operation"}, {"Identity", "identity"}, {"Object", "object"}, {"Path", "path"},
+		{"Status", "status"}, {"RetryAfter", "retryAfter"}, {"Latency", "latency"}, {"Reset", "reset"}, {"Blackhole", "blackhole"},
+		{"Truncate", "truncate"}, {"Garbage", "garbage"}, {"Huge", "huge"}, {"Count", "count"}}
 }
 
 func faultSet(c *client) *cobra.Command {
@@ -43,16 +44,20 @@ func faultSet(c *client) *cobra.Command {
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.Service, "service", "", "entra or vault")
+	fl.StringVar(&f.Service, "service", "", "entra, vault, imds or identity-binding")
 	fl.StringVar(&f.Vault, "vault", "", "name of a vault")
-	fl.StringVar(&f.Operation, "operation", "", "operationName of the audit log such as SecretGet, or TokenRequest, OpenIDConfiguration, InstanceDiscovery")
+	fl.StringVar(&f.Operation, "operation", "", "operationName of the audit log such as SecretGet, or TokenRequest, BindingTokenRequest, ManagedIdentityToken, OpenIDConfiguration, InstanceDiscovery, Keys")
 	fl.StringVar(&f.Identity, "identity", "", "name or client id of the caller")
 	fl.StringVar(&f.Object, "object", "", "name of a secret")
+	fl.StringVar(&f.Path, "path", "", "regular expression that the URL's path has to match, e.g. '^/secrets/db(/|$)'")
 	fl.IntVar(&f.Status, "status", 0, "HTTP status to answer with, 400 to 599")
 	fl.DurationVar(&retryAfter, "retry-after", 0, "Retry-After header to send with --status")
 	fl.DurationVar(&latency, "latency", 0, "time to add")
 	fl.BoolVar(&f.Reset, "reset", false, "cut the connection with a TCP reset")
 	fl.BoolVar(&f.Blackhole, "blackhole", false, "never answer")
+	fl.IntVar(&f.Truncate, "truncate", 0, "end the connection after so many bytes of the body")
+	fl.BoolVar(&f.Garbage, "garbage", false, "send a body that is no JSON")
+	fl.IntVar(&f.Huge, "huge", 0, "send a JSON body of so many bytes")
 	fl.IntVar(&f.Count, "count", 0, "how many requests (default all, until cleared)")
 	return cmd
 }
@@ -140,8 +145,13 @@ func newKeys(c *client) *cobra.Command {
 }
 
 func newCA(c *client) *cobra.Command {
-	return group("ca", "Look at the emulator's certificate authority",
-		&cobra.Command{Use: "show", Short: "Print the CA certificate in PEM, for clients to trust", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.copy(cmd, "/ca")
-		}})
+	binding := false
+	show := &cobra.Command{Use: "show", Short: "Print the CA certificate in PEM, for clients to trust", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		if binding {
+			return c.copy(cmd, "/identity-bindings/ca")
+		}
+		return c.copy(cmd, "/ca")
+	}}
+	show.Flags().BoolVar(&binding, "identity-binding", false, "that of the token proxy, for AZURE_KUBERNETES_CA_FILE")
+	return group("ca", "Look at the emulator's certificate authorities", show)
 }

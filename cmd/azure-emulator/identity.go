@@ -12,8 +12,9 @@ import (
 )
 
 func newIdentity(c *client) *cobra.Command {
-	g := group("identity", "Manage user-assigned managed identities",
-		identityCreate(c), identityList(c), identityShow(c), identityDelete(c), newCredential(c))
+	g := group("identity", "Manage managed identities and which of them the node has",
+		identityCreate(c), identityList(c), identityShow(c), identityDelete(c), newCredential(c),
+		identityAssign(c), identityUnassign(c), identityAssigned(c))
 	g.PersistentFlags().StringVarP(&c.resourceGroup, "resource-group", "g", "", "resource group (default that of the state file)")
 	return g
 }

@@ -18,6 +18,7 @@ import (
 func newKeyvault(c *client) *cobra.Command {
 	g := group("keyvault", "Manage vaults and secrets", vaultCreate(c), vaultList(c), vaultShow(c),
 		group("secret", "Manage secrets", secretSet(c), secretShow(c), secretList(c), secretDelete(c), secretSetAttributes(c)))
+	g.AddCommand(vaultUpdate(c), setPolicy(c), deletePolicy(c), newNetworkRule(c))
 	g.PersistentFlags().StringVarP(&c.resourceGroup, "resource-group", "g", "", "resource group (default that of the state file)")
 	return g
 }
@@ -28,12 +29,9 @@ func vaultColumns() []column {
 
 func vaultCreate(c *client) *cobra.Command {
 	var req admin.VaultRequest
-	rbac := true
+	var access vaultAccess
 	cmd := &cobra.Command{Use: "create", Short: "Make a vault", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		if !rbac {
-			return usagef("--enable-rbac-authorization=false: the emulator has no access policies yet")
-		}
-		req.ResourceGroup = c.resourceGroup
+		req.ResourceGroup, req.VaultChange = c.resourceGroup, access.change(cmd)
 		return c.print(cmd, http.MethodPost, "/vaults", req, vaultColumns()...)
 	}}
 	fl := cmd.Flags()
@@ -41,7 +39,7 @@ func vaultCreate(c *client) *cobra.Command {
 	fl.StringVarP(&req.Location, "location", "l", "", "region")
 	fl.IntVar(&req.RetentionDays, "retention-days", 90, "days that deleted objects are kept, 7 to 90")
 	fl.BoolVar(&req.EnablePurgeProtection, "enable-purge-protection", false, "refuse to purge deleted objects")
-	fl.BoolVar(&rbac, "enable-rbac-authorization", true, "accepted for the sake of scripts written for az")
+	access.flags(cmd)
 	return require(cmd, "name")
 }
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 
 	_ "golang.org/x/crypto/x509roots/fallback" // roots for an image that has none
@@ -25,7 +26,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := newRoot(os.Getenv)
-	root.SetArgs(joinBooleans(args))
+	root.SetArgs(joinLists(joinBooleans(args)))
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -53,6 +54,27 @@ func joinBooleans(args []string) []string {
 			continue
 		}
 		joined = append(joined, args[i])
+	}
+	return joined
+}
+
+// joinLists lets a flag have several values after blanks, as az has it, where
+// cobra wants commas.
+func joinLists(args []string) []string {
+	lists := []string{"--secret-permissions", "--key-permissions", "--certificate-permissions", "--identities", "--service-accounts", "--ip-address"}
+	var joined []string
+	for i := 0; i < len(args); i++ {
+		if !slices.Contains(lists, args[i]) {
+			joined = append(joined, args[i])
+			continue
+		}
+		var values []string
+		flag := args[i]
+		for i+1 < len(args) && !strings.HasPrefix(args[i+1], "-") {
+			i++
+			values = append(values, args[i])
+		}
+		joined = append(joined, flag+"="+strings.Join(values, ","))
 	}
 	return joined
 }

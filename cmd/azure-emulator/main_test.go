@@ -51,7 +51,7 @@ func running(ts *testscript.TestScript) *server {
 
 // serve starts the emulator on free ports and sets its addresses as variables.
 func serve(ts *testscript.TestScript, _ bool, args []string) {
-	args = append([]string{"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--health-listen", "127.0.0.1:0", "--audit-log", "audit.jsonl"}, args...)
+	args = append([]string{"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--health-listen", "127.0.0.1:0", "--imds-listen", "127.0.0.1:0", "--audit-log", "audit.jsonl"}, args...)
 	// Only inside a script's PATH is there a program of this name.
 	path, err := exec.LookPath(strings.Split(ts.Getenv("PATH"), ":")[0] + "/azure-emulator")
 	ts.Check(err)

@@ -43,10 +43,14 @@ func newServe() *cobra.Command {
 	}
 	fl, c := cmd.Flags(), &f.config
 	fl.StringVar(&c.Listen, "listen", "127.0.0.1:8443", "https address of Entra ID and of all vaults")
-	fl.StringVar(&c.ProxyListen, "proxy-listen", "", "address of the forward proxy for clients with HTTPS_PROXY, e.g. 127.0.0.1:8080 (default off)")
+	fl.StringVar(&c.ProxyListen, "proxy-listen", "", "address of the forward proxy for clients with HTTPS_PROXY and HTTP_PROXY, e.g. 127.0.0.1:8080 (default off)")
 	fl.StringVar(&c.AdminListen, "admin-listen", "127.0.0.1:8444", "address of the admin API (http); loopback unless --admin-token-file is set")
 	fl.StringVar(&c.AdminTokenFile, "admin-token-file", "", "file with the token that the admin API asks for")
 	fl.StringVar(&c.HealthListen, "health-listen", "", "address of /healthz, /readyz and /metrics, e.g. :8081 (default off; they are on --admin-listen too)")
+	fl.StringVar(&c.IMDSListen, "imds-listen", "127.0.0.1:8445", "address of the instance metadata service and its App Service form (http); empty for none beside that behind the proxy")
+	fl.StringVar(&c.BindingListen, "identity-binding-listen", "", "https address of the token proxy of identity bindings, e.g. 127.0.0.1:8446 (default off)")
+	fl.StringVar(&c.BindingCACertFile, "identity-binding-ca-cert", "", "the token proxy's own CA certificate file in PEM, made if missing (default: a CA that ends with the process)")
+	fl.StringVar(&c.BindingCAKeyFile, "identity-binding-ca-key", "", "the token proxy's CA key file in PEM, made if missing")
 	fl.StringVar(&c.CACertFile, "ca-cert", "", "CA certificate file in PEM, made if missing (default: a CA that ends with the process)")
 	fl.StringVar(&c.CAKeyFile, "ca-key", "", "CA key file in PEM, made if missing")
 	fl.StringVar(&c.SigningKeyFile, "signing-key", "", "RSA key file in PEM that signs access tokens, made if missing; lets tokens outlive a restart")
@@ -103,6 +107,12 @@ func (f *serveFlags) banner(w io.Writer, e *emulator.Emulator) {
 	fmt.Fprintf(w, "  https  %s\n  admin  http://%s\n", at.TLS, at.Admin)
 	if at.Proxy != "" {
 		fmt.Fprintf(w, "  proxy  http://%s (HTTPS_PROXY)\n", at.Proxy)
+	}
+	if at.IMDS != "" {
+		fmt.Fprintf(w, "  imds   http://%s (or http://169.254.169.254 with HTTP_PROXY)\n", at.IMDS)
+	}
+	if at.Binding != "" {
+		fmt.Fprintf(w, "  binding https://%s (AZURE_KUBERNETES_TOKEN_PROXY)\n", at.Binding)
 	}
 	if at.Health != "" {
 		fmt.Fprintf(w, "  health http://%s\n", at.Health)
