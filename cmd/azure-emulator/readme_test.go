@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/vaultferry/vaultferry/internal/emulator/state"
@@ -24,7 +25,46 @@ func TestReadmeState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(st.Vaults) != 1 || len(st.RoleAssignments) != 2 || len(st.Faults) != 1 {
+	if len(st.Vaults) != 2 || len(st.RoleAssignments) != 2 || len(st.Faults) != 1 || len(st.Limits) != 1 || len(st.IdentityBindings.Bindings) != 1 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// Every command line that the README shows names a command that exists, with
+// flags that it has.
+func TestReadmeCommands(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllSubmatch(readme, -1)
+	lines := 0
+	for _, block := range blocks {
+		text := strings.NewReplacer("\\\n", " ", "$(", "\n").Replace(string(block[1]))
+		for _, m := range regexp.MustCompile(`(?m)(?:^|\| )(?:\./)?azure-emulator ([^\n)|]*)`).FindAllStringSubmatch(text, -1) {
+			lines++
+			checkCommand(t, m[1])
+		}
+	}
+	if lines < 25 {
+		t.Errorf("found only %d command lines", lines)
+	}
+}
+
+func checkCommand(t *testing.T, line string) {
+	t.Helper()
+	line, _, _ = strings.Cut(line, " #")
+	words := strings.Fields(line)
+	cmd, rest, err := newRoot(func(string) string { return "" }).Find(words)
+	if err != nil || !cmd.Runnable() || cmd.HasSubCommands() && cmd.HasParent() {
+		t.Errorf("%q is no command: %v", line, err)
+		return
+	}
+	for _, word := range rest {
+		name, isLong := strings.CutPrefix(word, "--")
+		name, _, _ = strings.Cut(name, "=")
+		if isLong && cmd.Flag(name) == nil {
+			t.Errorf("%q: %s has no flag --%s", line, cmd.CommandPath(), name)
+		}
 	}
 }

@@ -198,6 +198,7 @@ func TestLoadNamesItsFiles(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add(valid)
+	f.Add(validAccess)
 	f.Add("{}")
 	f.Add("vaults: [{name: &a kv, secrets: [*a]}]")
 	f.Fuzz(func(t *testing.T, text string) {
