@@ -29,7 +29,7 @@ func TestProxyRefusals(t *testing.T) {
 		"CONNECT a.b.vault.azure.net:443 HTTP/1.1":        {"HTTP/1.1 502 a.b.vault.azure.net is not known to the Azure emulator; set NO_PROXY for it", "unknown-name"},
 		"CONNECT example.com:443 HTTP/1.1":                {"HTTP/1.1 502 example.com is not known to the Azure emulator; set NO_PROXY for it", "unknown-name"},
 		"CONNECT 127.0.0.1:22 HTTP/1.1":                   {"HTTP/1.1 502 127.0.0.1 is not known to the Azure emulator; set NO_PROXY for it", "unknown-name"},
-		"GET http://example.com/ HTTP/1.1":                {"HTTP/1.1 405 this proxy answers to CONNECT alone: Azure is https only", "connect-only"},
+		"GET http://example.com/ HTTP/1.1":                {"HTTP/1.1 405 this proxy answers to CONNECT, and to plain requests for http://169.254.169.254: the rest of Azure is https", "connect-only"},
 	} {
 		conn, err := net.Dial("tcp", r.Addresses().Proxy)
 		if err != nil {

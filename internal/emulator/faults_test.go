@@ -18,10 +18,10 @@ import (
 	"github.com/vaultferry/vaultferry/internal/emulator/admin"
 )
 
-// raw reads an answer with whatever error its body ends in.
-func (r *running) raw(target, token string) (status int, header http.Header, body []byte, err error) {
+// raw reads a secret's answer with whatever error its body ends in.
+func (r *running) raw(token string) (status int, header http.Header, body []byte, err error) {
 	r.t.Helper()
-	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, target, nil)
+	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, secretURL, nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -48,31 +48,31 @@ func TestBodyFaults(t *testing.T) {
 	whole := r.do("GET", secretURL, token, "").body
 
 	put(map[string]any{"operation": "SecretGet", "truncate": 20})
-	status, header, body, err := r.raw(secretURL, token)
+	status, header, body, err := r.raw(token)
 	if status != 200 || !errors.Is(err, io.ErrUnexpectedEOF) || string(body) != whole[:20] || header.Get("Content-Type") != "application/json; charset=utf-8" {
 		t.Errorf("truncated: %d %v %q", status, err, body)
 	}
 	put(map[string]any{"operation": "SecretGet", "truncate": 1 << 20})
-	if _, _, body, err := r.raw(secretURL, token); err != nil || string(body) != whole {
+	if _, _, body, err := r.raw(token); err != nil || string(body) != whole {
 		t.Errorf("truncated after its end: %v %q", err, body)
 	}
 
 	put(map[string]any{"operation": "SecretGet", "garbage": true})
-	status, _, body, err = r.raw(secretURL, token)
+	status, _, body, err = r.raw(token)
 	if status != 200 || err != nil || json.Valid(body) || utf8.Valid(body) || strings.Contains(string(body), dbSecret) {
 		t.Errorf("garbage: %d %v %q", status, err, body)
 	}
 	put(map[string]any{"path": "^/secrets/db$", "status": 502, "garbage": true})
-	if status, _, body, err = r.raw(secretURL, token); status != 502 || err != nil || json.Valid(body) {
+	if status, _, body, err = r.raw(token); status != 502 || err != nil || json.Valid(body) {
 		t.Errorf("garbage with a status: %d %v %q", status, err, body)
 	}
 
 	put(map[string]any{"identity": "ci", "huge": 3 << 20})
-	status, header, body, err = r.raw(secretURL, token)
+	status, header, body, err = r.raw(token)
 	if status != 200 || err != nil || len(body) != 3<<20 || !json.Valid(body) || header.Get("Content-Length") != "3145728" {
 		t.Errorf("huge: %d %v %d bytes", status, err, len(body))
 	}
-	if _, _, body, err := r.raw(secretURL, token); err != nil || string(body) != whole {
+	if _, _, body, err := r.raw(token); err != nil || string(body) != whole {
 		t.Errorf("after all that: %v %q", err, body)
 	}
 	if n := r.count("SecretGet", 200); n != 6 {

@@ -128,7 +128,7 @@ func (c *call) send() {
 	}
 	c.w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	c.w.WriteHeader(c.status)
-	c.w.Write(c.body) //nolint:errcheck // the client is gone
+	c.w.Write(c.body) //nolint:errcheck,gosec // the client is gone; JSON is no page
 }
 
 // instant is the form of times in AADSTS700024.

@@ -90,25 +90,37 @@ func (h *Handler) checkPending(c *call) *apiError {
 	if !ok {
 		return nil
 	}
-	reads := strings.HasPrefix(rest, "Get") || strings.HasPrefix(rest, "List")
-	name := kind + " " + c.route.object
-	conflict := func(text, inner string) *apiError {
-		return &apiError{http.StatusConflict, "Conflict", name + text, inner}
+	if pending.kind == "Recover" {
+		return c.whileRecovered(kind, rest)
 	}
-	makes := rest == "Set" || rest == "Create" || rest == "Import"
+	return c.whileDeleted(kind, rest, pending.kind)
+}
+
+func (c *call) conflict(kind, text, inner string) *apiError {
+	return &apiError{http.StatusConflict, "Conflict", kind + " " + c.route.object + text, inner}
+}
+
+// makesObject reports whether what follows the kind in an operation's name
+// makes an object.
+func makesObject(rest string) bool { return rest == "Set" || rest == "Create" || rest == "Import" }
+
+func (c *call) whileRecovered(kind, rest string) *apiError {
+	if makesObject(rest) {
+		return c.conflict(kind, " is currently being recovered and cannot be re-created; retry later.", "ObjectIsBeingRecovered")
+	}
+	return c.missing(kind, strings.HasSuffix(rest, "Deleted"))
+}
+
+func (c *call) whileDeleted(kind, rest, how string) *apiError {
 	switch {
-	case pending.kind == "Recover" && makes:
-		return conflict(" is currently being recovered and cannot be re-created; retry later.", "ObjectIsBeingRecovered")
-	case pending.kind == "Recover" && !strings.HasSuffix(rest, "Deleted"):
-		return c.missing(kind, false)
-	case pending.kind == "Recover" || pending.kind == "Delete" && rest == "GetDeleted":
+	case how == "Delete" && rest == "GetDeleted":
 		return c.missing(kind, true)
-	case makes:
-		return conflict(" is currently being deleted and cannot be re-created; retry later.", "ObjectIsBeingDeleted")
-	case !reads:
-		return conflict(" is currently being deleted.", "ObjectIsBeingDeleted")
+	case makesObject(rest):
+		return c.conflict(kind, " is currently being deleted and cannot be re-created; retry later.", "ObjectIsBeingDeleted")
+	case strings.HasPrefix(rest, "Get") || strings.HasPrefix(rest, "List"):
+		return nil
 	}
-	return nil
+	return c.conflict(kind, " is currently being deleted.", "ObjectIsBeingDeleted")
 }
 
 func splitOperation(operation string) (kind, rest string) {

@@ -52,7 +52,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Method != http.MethodConnect {
 		w.Header().Set("Allow", http.MethodConnect)
-		refuse(w, http.StatusMethodNotAllowed, "connect-only", "this proxy answers to CONNECT alone: Azure is https only")
+		refuse(w, http.StatusMethodNotAllowed, "connect-only", "this proxy answers to CONNECT, and to plain requests for http://"+h.MetadataHost+": the rest of Azure is https")
 		return
 	}
 	name, port := hosts.Split(r.Host)

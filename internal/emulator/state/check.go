@@ -202,18 +202,19 @@ func (c *checker) assignee(path string, st *State, ra *RoleAssignment) {
 // stands for. An unknown GUID stands for itself.
 func (c *checker) principalOf(path string, st *State, assignee string) string {
 	var found []string
-	if n := st.Node; n.SystemAssigned && (strings.EqualFold(assignee, n.Name) || strings.EqualFold(assignee, n.ClientID) || strings.EqualFold(assignee, n.PrincipalID)) {
-		found = append(found, n.PrincipalID)
+	match := func(name, clientID, objectID string) {
+		if strings.EqualFold(assignee, name) || strings.EqualFold(assignee, clientID) || strings.EqualFold(assignee, objectID) {
+			found = append(found, objectID)
+		}
+	}
+	if st.Node.SystemAssigned {
+		match(st.Node.Name, st.Node.ClientID, st.Node.PrincipalID)
 	}
 	for _, id := range st.ManagedIdentities {
-		if strings.EqualFold(assignee, id.Name) || strings.EqualFold(assignee, id.ClientID) || strings.EqualFold(assignee, id.PrincipalID) {
-			found = append(found, id.PrincipalID)
-		}
+		match(id.Name, id.ClientID, id.PrincipalID)
 	}
 	for _, app := range st.Applications {
-		if strings.EqualFold(assignee, app.Name) || strings.EqualFold(assignee, app.ClientID) || strings.EqualFold(assignee, app.ObjectID) {
-			found = append(found, app.ObjectID)
-		}
+		match(app.Name, app.ClientID, app.ObjectID)
 	}
 	switch {
 	case len(found) > 1:
