@@ -3,6 +3,7 @@
 package keyvault
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 
@@ -97,6 +98,11 @@ func (c call) describe() string {
 	}
 	return text + " in " + c.item.Vault
 }
+
+// caller is the identity in running text, and assignee as an argument of az.
+func (c call) caller() string { return cmp.Or(c.identity.ClientID, c.identity.Mode.String()) }
+
+func (c call) assignee() string { return cmp.Or(c.identity.ClientID, "<its principal id>") }
 
 // invalid says that the vault's answer cannot be relied on.
 func (c call) invalid(what string) *reason.Error {

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -69,25 +70,38 @@ func identities(t *rapid.T) []entra.Identity {
 	all := []entra.Identity{first}
 	for range rapid.IntRange(1, 5).Draw(t, "identities") {
 		other := first
-		// What is in one field must not make up for what is in another.
-		tail := rapid.SampledFrom([]string{"2", "-", " ", "x"}).Draw(t, "tail")
-		switch rapid.IntRange(0, 6).Draw(t, "field") {
-		case 0:
-			other.Tenant += tail
-		case 1:
-			other.ClientID += tail
-		case 2:
-			other.Subject += tail
-		case 3:
-			other.Issuer += tail
-		case 4:
-			other.Cloud, _ = entra.CloudNamed("AzureUSGovernmentCloud")
-		case 5:
+		// Whatever fields an identity has, one of them differs.
+		fields := leaves(reflect.ValueOf(&other).Elem())
+		switch field := fields[rapid.IntRange(0, len(fields)-1).Draw(t, "field")]; field.Kind() {
+		case reflect.String:
+			field.SetString(field.String() + rapid.SampledFrom([]string{"2", "-2", "x"}).Draw(t, "tail"))
+		case reflect.Uint8:
+			field.SetUint(field.Uint() + 1)
+		default:
+			t.Fatalf("how do two identities differ in a %s?", field.Type())
+		}
+		if rapid.IntRange(0, 5).Draw(t, "exchanged") == 0 {
+			// What is in one field does not make up for what is in another.
+			other = first
 			other.ClientID, other.Subject = other.Subject, other.ClientID
-		case 6:
-			other.Cloud.Audience += tail
 		}
 		all = append(all, other)
+	}
+	return all
+}
+
+// leaves are the fields of v and of what is in it that hold no further ones.
+func leaves(v reflect.Value) []reflect.Value {
+	var all []reflect.Value
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			all = append(all, leaves(v.Field(i))...)
+		}
+	case reflect.Array:
+		all = append(all, leaves(v.Index(v.Len()-1))...)
+	default:
+		all = append(all, v)
 	}
 	return all
 }

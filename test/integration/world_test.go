@@ -143,20 +143,29 @@ func (w *world) startEmulator(state string) {
 	w.admin = &admin.Client{URL: "http://" + azure.Addresses().Admin, HTTP: client}
 }
 
-// background runs something until the test ends.
-func (w *world) background(run func(context.Context) error) {
+// background runs something until the returned function or the test ends it.
+func (w *world) background(run func(context.Context) error) func() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run(ctx) }()
-	w.t.Cleanup(func() {
+	stop := sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			w.t.Errorf("running: %v", err)
 		}
 	})
+	w.t.Cleanup(stop)
+	return stop
 }
 
+// startProvider starts a provider that reads every object anew.
 func (w *world) startProvider() {
+	w.t.Helper()
+	w.serve(func(reader *keyvault.Reader) provider.Fetcher { return reader })
+}
+
+// serve starts a provider with the objects of a reader, which from now on answers publish, until the returned function or the test ends it.
+func (w *world) serve(objects func(*keyvault.Reader) provider.Fetcher) func() {
 	w.t.Helper()
 	trusted := x509.NewCertPool()
 	trusted.AppendCertsFromPEM(w.azure.CA())
@@ -179,13 +188,13 @@ func (w *world) startProvider() {
 	w.t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "azure.sock")
 	server, err := provider.New(provider.Config{
-		Endpoint: "unix://" + socket, Version: "test", Objects: reader, Logger: slog.New(slog.NewJSONHandler(w.log, nil)),
+		Endpoint: "unix://" + socket, Version: "test", Objects: objects(reader), Logger: slog.New(slog.NewJSONHandler(w.log, nil)),
 		Session: func(login entra.Login) keyvault.TokenSource { return tokens.Session(login) },
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.background(server.Run)
+	stop := w.background(server.Run)
 	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithAuthority("localhost"), grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
 	if err != nil {
@@ -193,6 +202,7 @@ func (w *world) startProvider() {
 	}
 	w.t.Cleanup(func() { _ = conn.Close() })
 	w.mount = v1alpha1.NewCSIDriverProviderClient(conn)
+	return stop
 }
 
 // token is what kubelet would send for a service account.
