@@ -3,9 +3,7 @@
 package keyvault_test
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"runtime"
 	"slices"
@@ -17,7 +15,6 @@ import (
 	"time"
 	"weak"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vaultferry/vaultferry/internal/keyvault"
@@ -237,53 +234,6 @@ func TestAnAnswerLargerThanTheMemoryIsNotKept(t *testing.T) {
 	})
 }
 
-// Who gives up, or has less time, takes nobody along; when all have gone the read ends.
-func TestEachCallerHasItsOwnPatience(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		azure := &slowVault{}
-		azure.answer(func(r *http.Request) (*http.Response, error) {
-			<-r.Context().Done()
-			return nil, r.Context().Err()
-		})
-		cache, _ := newCache(t, azure)
-		patience := func(d time.Duration) <-chan error {
-			ctx, cancel := context.WithTimeout(t.Context(), d)
-			result := make(chan error, 1)
-			go func() {
-				defer cancel()
-				_, err := cache.Fetch(ctx, request("a"))
-				result <- err
-			}()
-			synctest.Wait()
-			return result
-		}
-		gone, cancel := context.WithCancel(t.Context())
-		first := make(chan error, 1)
-		go func() {
-			_, err := cache.Fetch(gone, request("a"))
-			first <- err
-		}()
-		synctest.Wait()
-		short, long := patience(100*time.Millisecond), patience(5*time.Second)
-		cancel()
-		if err := <-first; !errors.Is(err, context.Canceled) {
-			t.Fatalf("the one that gave up got %v", err)
-		}
-		started := time.Now()
-		if err := <-short; reason.Of(err) != reason.VaultUnreachable.Name || time.Since(started) != 100*time.Millisecond {
-			t.Fatalf("the impatient one got %v after %v", err, time.Since(started))
-		}
-		synctest.Wait()
-		if n := azure.calls.Load(); n != 1 {
-			t.Fatalf("%d calls", n)
-		}
-		if err := <-long; reason.Of(err) != reason.VaultUnreachable.Name || time.Since(started) != 5*time.Second {
-			t.Fatalf("the patient one got %v after %v", err, time.Since(started))
-		}
-		// goleak and the bubble notice a read that goes on.
-	})
-}
-
 // What failed is asked for again, except while the vault is to be left alone.
 func TestFailuresAreNotKept(t *testing.T) {
 	for name, refusal := range map[string]struct {
@@ -362,57 +312,6 @@ func TestACallerWithoutATokenGetsNothing(t *testing.T) {
 	})
 }
 
-// endingTokens are good once: for the proof before the read, and not for the read.
-type endingTokens struct {
-	tokens
-	asked atomic.Int32
-}
-
-func (s *endingTokens) Token(ctx context.Context, scope, claims string) (azcore.AccessToken, error) {
-	if s.asked.Add(1) > 1 {
-		return azcore.AccessToken{}, reason.New(reason.TokenExpired, "", "ended")
-	}
-	return s.tokens.Token(ctx, scope, claims)
-}
-
-// A read that fails because the token of who began it ended is done again by those who joined it, with a token of theirs.
-func TestAnEndedTokenFailsItsOwnerOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		gate := make(chan struct{})
-		cache, _ := newCache(t, &slowVault{})
-		result := make(chan error, 1)
-		go func() {
-			_, err := cache.Fetch(t.Context(), keyvault.Request{Tokens: &gated{gate: gate}, Items: items("a")})
-			result <- err
-		}()
-		synctest.Wait()
-		var volumes sync.WaitGroup
-		for range 10 {
-			volumes.Go(func() { fetch(t, cache, request("a")) })
-		}
-		synctest.Wait()
-		close(gate)
-		volumes.Wait()
-		if err := <-result; reason.Of(err) != reason.TokenExpired.Name {
-			t.Fatalf("the owner got %v", err)
-		}
-	})
-}
-
-// gated are endingTokens whose second answer waits for the gate.
-type gated struct {
-	endingTokens
-	gate chan struct{}
-}
-
-func (s *gated) Token(ctx context.Context, scope, claims string) (azcore.AccessToken, error) {
-	token, err := s.endingTokens.Token(ctx, scope, claims)
-	if err != nil {
-		<-s.gate
-	}
-	return token, err
-}
-
 // A refresh with a cause gets nothing that is older than its cause, and many of the same cause share.
 func TestNotBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -483,60 +382,4 @@ func TestListingsAreShared(t *testing.T) {
 			t.Fatalf("%d calls", azure.calls.Load())
 		}
 	})
-}
-
-func TestAPanicInASharedReadIsAnErrorForAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		azure := &slowVault{}
-		azure.answer(func(*http.Request) (*http.Response, error) { panic("canary") })
-		cache, _ := newCache(t, azure)
-		var volumes sync.WaitGroup
-		for range 3 {
-			volumes.Go(func() {
-				_, err := cache.Fetch(t.Context(), request("a"))
-				if reason.Of(err) != reason.Unexpected.Name || strings.Contains(err.Error(), "canary") {
-					t.Errorf("got %v", err)
-				}
-			})
-		}
-		volumes.Wait()
-	})
-}
-
-func BenchmarkFetchOfFiveFromMemory(b *testing.B) {
-	cache := keyvault.NewCache(newReader(b, roundTrip(secretNamed)), keyvault.CacheConfig{Window: time.Hour})
-	ask := keyvault.Request{Tokens: &steadyTokens{}, Items: items(names(5)...)}
-	if _, err := cache.Fetch(b.Context(), ask); err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := cache.Fetch(b.Context(), ask); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-// BenchmarkRead is one read from an official client to its answer, without a network.
-func BenchmarkRead(b *testing.B) {
-	for _, objectType := range []string{"secret", "key", "cert"} {
-		b.Run(objectType, func(b *testing.B) {
-			reader := newReader(b, always(fmt.Sprintf(`{"value":"x","id":"https://kv/secrets/x/%[1]s","cer":"MAA=",
-				"key":{"kid":"https://kv/keys/x/%[1]s","kty":"RSA","n":"AQ","e":"AQ"}}`, version)))
-			ask := keyvault.Request{Tokens: &steadyTokens{}, Items: []keyvault.Item{itemOf(objectType)}}
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := reader.Fetch(b.Context(), ask); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
-// steadyTokens always have the same token.
-type steadyTokens struct{ tokens }
-
-func (*steadyTokens) Token(context.Context, string, string) (azcore.AccessToken, error) {
-	return azcore.AccessToken{Token: "t"}, nil
 }

@@ -17,10 +17,11 @@ import (
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
 
-// serveCached starts a provider whose mounts share what they read, in place of the one before.
+// serveCached starts a provider whose mounts share what they read, in place of the one before. It is patient, so that no request is made a
+// second time because this machine is slow.
 func (w *world) serveCached(window time.Duration) (stop func()) {
 	w.t.Helper()
-	return w.serve(func(reader *keyvault.Reader) provider.Fetcher {
+	return w.serve(time.Minute, func(reader *keyvault.Reader) provider.Fetcher {
 		return keyvault.NewCache(reader, keyvault.CacheConfig{Window: window})
 	})
 }
@@ -28,7 +29,7 @@ func (w *world) serveCached(window time.Duration) (stop func()) {
 // as makes class one of a pod that runs as the service account name in the same namespace.
 func (w *world) as(name string, class map[string]string) map[string]string {
 	w.t.Helper()
-	token := w.token("system:serviceaccount:payments:"+name, issuer, entra.DefaultAudience, time.Hour)
+	token := w.token("system:serviceaccount:payments:"+name, time.Hour)
 	tokens, err := json.Marshal(map[string]any{entra.DefaultAudience: map[string]string{"token": token}})
 	if err != nil {
 		w.t.Fatal(err)
@@ -143,7 +144,7 @@ func TestAnotherServiceAccountNeverBenefits(t *testing.T) {
 	}
 	ended := w.class("app", "db")
 	ended["csi.storage.k8s.io/serviceAccount.tokens"] = `{"` + entra.DefaultAudience + `":{"token":"` +
-		w.token(subject, issuer, entra.DefaultAudience, -time.Second) + `"}}`
+		w.token(subject, -time.Second) + `"}}`
 	if got, err := w.publish(ended); got != nil || reason.Of(err) != reason.TokenExpired.Name {
 		t.Errorf("with an ended token: got %v", err)
 	}

@@ -123,7 +123,7 @@ func mistakes() map[string]mistake {
 		},
 		"ended token": {"app", func(w *world, class map[string]string) {
 			class["csi.storage.k8s.io/serviceAccount.tokens"] = `{"` + entra.DefaultAudience + `":{"token":"` +
-				w.token(subject, issuer, entra.DefaultAudience, -6*time.Minute) + `"}}`
+				w.token(subject, -6*time.Minute) + `"}}`
 		}, reason.TokenExpired, codes.Unauthenticated, []string{"compare the clocks"}},
 		"no token": {
 			"app", set("csi.storage.k8s.io/serviceAccount.tokens", ""), reason.TokenMissing, codes.FailedPrecondition, []string{"tokenRequests"},

@@ -161,22 +161,23 @@ func (w *world) background(run func(context.Context) error) func() {
 // startProvider starts a provider that reads every object anew.
 func (w *world) startProvider() {
 	w.t.Helper()
-	w.serve(func(reader *keyvault.Reader) provider.Fetcher { return reader })
+	w.serve(0, func(reader *keyvault.Reader) provider.Fetcher { return reader })
 }
 
 // serve starts a provider with the objects of a reader, which from now on answers publish, until the returned function or the test ends it.
-func (w *world) serve(objects func(*keyvault.Reader) provider.Fetcher) func() {
+// patience, where not 0, is how long it waits for an answer of Azure in place of its defaults.
+func (w *world) serve(patience time.Duration, objects func(*keyvault.Reader) provider.Fetcher) func() {
 	w.t.Helper()
 	trusted := x509.NewCertPool()
 	trusted.AppendCertsFromPEM(w.azure.CA())
 	transport := entra.NewTransport(http.ProxyURL(&url.URL{Scheme: "http", Host: w.azure.Addresses().Proxy}))
 	transport.TLSClientConfig = &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}
 	w.t.Cleanup(transport.CloseIdleConnections)
-	tokens, err := entra.New(entra.Config{Transport: transport, ApplicationID: "vaultferry/test"})
+	tokens, err := entra.New(entra.Config{Transport: transport, ApplicationID: "vaultferry/test", Timeout: patience})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	reader, err := keyvault.New(keyvault.Config{Transport: transport, ApplicationID: "vaultferry/test"})
+	reader, err := keyvault.New(keyvault.Config{Transport: transport, ApplicationID: "vaultferry/test", TryTimeout: patience})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -189,7 +190,7 @@ func (w *world) serve(objects func(*keyvault.Reader) provider.Fetcher) func() {
 	socket := filepath.Join(dir, "azure.sock")
 	server, err := provider.New(provider.Config{
 		Endpoint: "unix://" + socket, Version: "test", Objects: objects(reader), Logger: slog.New(slog.NewJSONHandler(w.log, nil)),
-		Session: func(login entra.Login) keyvault.TokenSource { return tokens.Session(login) },
+		Session: func(login entra.Login) keyvault.TokenSource { return tokens.Session(login) }, Budget: patience,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -206,7 +207,7 @@ func (w *world) serve(objects func(*keyvault.Reader) provider.Fetcher) func() {
 }
 
 // token is what kubelet would send for a service account.
-func (w *world) token(sub, iss, audience string, life time.Duration) string {
+func (w *world) token(sub string, life time.Duration) string {
 	w.t.Helper()
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: w.key}, (&jose.SignerOptions{}).WithHeader("kid", "k1").WithType("JWT"))
 	if err != nil {
@@ -214,7 +215,7 @@ func (w *world) token(sub, iss, audience string, life time.Duration) string {
 	}
 	now := time.Now()
 	token, err := jwt.Signed(signer).Claims(map[string]any{
-		"iss": iss, "sub": sub, "aud": []string{audience}, "iat": now.Add(-time.Minute).Unix(), "nbf": now.Add(-time.Minute).Unix(),
+		"iss": issuer, "sub": sub, "aud": []string{entra.DefaultAudience}, "iat": now.Add(-time.Minute).Unix(), "nbf": now.Add(-time.Minute).Unix(),
 		"exp": now.Add(life).Unix(),
 	}).Serialize()
 	if err != nil {
@@ -227,7 +228,7 @@ func (w *world) token(sub, iss, audience string, life time.Duration) string {
 func (w *world) class(identity string, secrets ...string) map[string]string {
 	w.t.Helper()
 	tokens, err := json.Marshal(map[string]any{entra.DefaultAudience: map[string]string{
-		"token": w.token(subject, issuer, entra.DefaultAudience, time.Hour), "expirationTimestamp": time.Now().Add(time.Hour).Format(time.RFC3339),
+		"token": w.token(subject, time.Hour), "expirationTimestamp": time.Now().Add(time.Hour).Format(time.RFC3339),
 	}})
 	if err != nil {
 		w.t.Fatal(err)
