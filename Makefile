@@ -72,7 +72,7 @@ lint: ## Run the linters
 	"$$(tools/tool.sh golangci-lint)" run ./...
 
 .PHONY: generate
-generate: ## Regenerate code, CRDs and the chart's schema
+generate: ## Regenerate code, CRDs, the chart's schema and docs/reasons.md
 	tools/generate.sh
 
 .PHONY: demo

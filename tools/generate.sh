@@ -7,6 +7,7 @@
 #   charts/vaultferry/templates/crds       from the types in api/v1
 #   charts/vaultferry/values.schema.json   from the comments in values.yaml
 #   charts/vaultferry/README.md (table)    from the comments in values.yaml
+#   docs/reasons.md                        from internal/reason/catalog
 #   api/provider/v1alpha1/*.pb.go          from service.proto, needs protoc
 #
 # generate.sh --check writes nothing and fails if one of them is stale.
@@ -15,7 +16,7 @@ set -euo pipefail
 case ${1:-} in
   "") check= ;;
   --check) check=--check ;;
-  *) sed -n '4,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  *) sed -n '4,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -45,6 +46,9 @@ put "$scratch/deepcopy.go" api/v1/zz_generated.deepcopy.go
 "$controller_gen" crd paths=./api/v1 "output:crd:dir=$scratch/crds"
 "$chartgen" crds --chart charts/vaultferry --from "$scratch/crds" $check || stale=1
 "$chartgen" values --chart charts/vaultferry $check || stale=1
+
+go run ./internal/reason/catalog/docgen >"$scratch/reasons.md"
+put "$scratch/reasons.md" docs/reasons.md
 
 proto=api/provider/v1alpha1
 if command -v protoc >/dev/null; then
