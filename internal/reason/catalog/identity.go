@@ -2,9 +2,18 @@
 
 package catalog
 
-import "github.com/vaultferry/vaultferry/internal/reason"
+import (
+	"slices"
+
+	"github.com/vaultferry/vaultferry/internal/reason"
+)
 
 func identityEntries() []Entry {
+	return slices.Concat(tokenEntries(), servicePrincipalEntries(), nodeIdentityEntries(), bindingEntries())
+}
+
+// tokenEntries are about the pod's service account token.
+func tokenEntries() []Entry {
 	return []Entry{
 		{
 			Reason:  reason.TokenMissing,

@@ -182,6 +182,40 @@ func objectEntries() []Entry {
 			},
 			Retry: AfterFix,
 		},
+		{
+			Reason: reason.ObjectContentInvalid,
+			Meaning: "The object is there, but its content is not what its entry in the class asks for: it is not the encoding, the JSON or the certificate that " +
+				"the entry expects. The message never shows the content.",
+			Causes: []string{
+				"`objectEncoding` is set, and the value is not encoded so, or has a line break at its end.",
+				"`property` is set, and the value is not JSON or has no such property.",
+				"The secret of a certificate holds a form that cannot be converted.",
+			},
+			See: []Step{
+				showClass(),
+				{"See the kind of content, without the content:",
+					"az keyvault secret show --vault-name <vault> --name <object> --query '{contentType:contentType, managed:managed}'"},
+			},
+			Fix: []Step{
+				editClass("Correct the entry:"),
+				{"Or set the value again, from a file without a line break at its end:",
+					"az keyvault secret set --vault-name <vault> --name <object> --file <file> --encoding utf-8"},
+			},
+			Retry: AfterFix,
+		},
+		{
+			Reason:  reason.ObjectOptionalMissing,
+			Meaning: "No failure: an object that the class calls optional is not in the vault, or is disabled, and the volume was published without its file.",
+			Causes:  []string{"The object does not exist yet, or was deleted or disabled on purpose."},
+			See: []Step{
+				{"List what is there:", "az keyvault secret list --vault-name <vault> --query '[].name' --output tsv"},
+			},
+			Fix: []Step{
+				{"Nothing, if that is meant. Otherwise create it; the next refresh brings the file:",
+					"az keyvault secret set --vault-name <vault> --name <object> --file <file>"},
+			},
+			Retry: NoFailure,
+		},
 	}
 }
 
