@@ -77,6 +77,8 @@ func identities(t *rapid.T) []entra.Identity {
 			field.SetString(field.String() + rapid.SampledFrom([]string{"2", "-2", "x"}).Draw(t, "tail"))
 		case reflect.Uint8:
 			field.SetUint(field.Uint() + 1)
+		case reflect.Bool:
+			field.SetBool(!field.Bool())
 		default:
 			t.Fatalf("how do two identities differ in a %s?", field.Type())
 		}

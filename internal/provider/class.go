@@ -17,6 +17,8 @@ const (
 	serviceAccountKey = "csi.storage.k8s.io/serviceAccount.name"
 	tokensKey         = "csi.storage.k8s.io/serviceAccount.tokens" //nolint:gosec // the name of a key, not a credential
 	classNameKey      = "secretProviderClass"
+	// fetchedAfterKey comes with a refresh that somebody asked for: what was read before that time will not do.
+	fetchedAfterKey = "vaultferry.io/fetched-after"
 )
 
 // class is what a SecretProviderClass asks for on behalf of a pod.

@@ -64,6 +64,7 @@ func (s *Server) fetch(ctx context.Context, c class, asked mountRequest) (*v1alp
 	// kubelet shows an error only when the call returns, and a person should see it soon; kubelet itself tries again.
 	ctx, cancel := context.WithTimeout(ctx, s.config.Budget)
 	defer cancel()
+	ctx = notBefore(ctx, asked.attributes[fetchedAfterKey])
 	planned, err := s.planOf(ctx, tokens, c)
 	if err != nil {
 		return nil, err
@@ -79,6 +80,16 @@ func (s *Server) fetch(ctx context.Context, c class, asked mountRequest) (*v1alp
 		log: s.config.Logger.With("pod_namespace", c.podNamespace, "pod", c.podName, "class", c.name),
 	}
 	return r.answer(ctx, planned, fetched)
+}
+
+// notBefore keeps what was read before the given time from being used. The time is the driver's, on the same node; one that lies ahead or
+// cannot be read would only cost calls and is passed over.
+func notBefore(ctx context.Context, text string) context.Context {
+	moment, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil || moment.After(time.Now()) {
+		return ctx
+	}
+	return keyvault.WithNotBefore(ctx, moment)
 }
 
 // mountRequest is a MountRequest with its JSON read.

@@ -144,7 +144,7 @@ func TestAnotherServiceAccountNeverBenefits(t *testing.T) {
 	}
 	ended := w.class("app", "db")
 	ended["csi.storage.k8s.io/serviceAccount.tokens"] = `{"` + entra.DefaultAudience + `":{"token":"` +
-		w.token(subject, -time.Second) + `"}}`
+		w.token(subject, -6*time.Minute) + `"}}`
 	if got, err := w.publish(ended); got != nil || reason.Of(err) != reason.TokenExpired.Name {
 		t.Errorf("with an ended token: got %v", err)
 	}
@@ -198,5 +198,22 @@ func TestAThrottledVaultStopsOnlyWhoNeedsIt(t *testing.T) {
 	}
 	if got := w.requests()["SecretGet 429"]; got != 1 {
 		t.Fatalf("the vault was asked %d times although it asked for patience", got)
+	}
+}
+
+// Who asks for a rotation gets the newest value, although the one before is still in memory; volumes that ask for the same rotation share it.
+func TestAnAskedForRotationPassesOverWhatIsInMemory(t *testing.T) {
+	w := newWorld(t, map[string]string{"app": rightFIC})
+	w.serveCached(time.Hour)
+	class := w.class("app", "db")
+	w.publishAtOnce([]map[string]string{class}, "db")
+	asked := w.class("app", "db")
+	asked["vaultferry.io/fetched-after"] = time.Now().UTC().Format(time.RFC3339Nano)
+	w.publishAtOnce([]map[string]string{class, asked, asked, class}, "db")
+	ahead := w.class("app", "db")
+	ahead["vaultferry.io/fetched-after"] = time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)
+	w.publishAtOnce([]map[string]string{ahead}, "db")
+	if got := w.requests()["SecretGet 200"]; got != 2 {
+		t.Fatalf("%d reads", got)
 	}
 }
