@@ -61,6 +61,10 @@ var layers = map[string]layer{
 		},
 		never: []string{azure}, why: "any provider plugs in",
 	},
+	"internal/secretsync": {
+		ours:  []string{"api/v1", "internal/pemfile", "internal/reason", "internal/secret"},
+		never: []string{"k8s.io/client-go", azure, grpc}, why: "the API server is an interface",
+	},
 	"internal/emulator": {ours: []string{"internal/telemetry"}, never: []string{kubernetes, azure}, why: "a shared parser would hide a shared bug"},
 	"cmd":               {ours: []string{"api", "internal"}},
 	"demo":              {never: []string{azure}, why: "a workload that knows nothing of Vaultferry"},

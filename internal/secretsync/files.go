@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package secretsync
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/vaultferry/vaultferry/internal/reason"
+	"github.com/vaultferry/vaultferry/internal/secret"
+)
+
+// mountedFiles are the files of one volume and what its class calls them.
+type mountedFiles struct {
+	byPath map[string]secret.File
+	// paths are the keys of byPath, sorted.
+	paths []string
+	// objects is the class's parameter objects, whose form is the provider's own affair.
+	objects string
+}
+
+func newMountedFiles(files []secret.File, objects string) mountedFiles {
+	m := mountedFiles{byPath: map[string]secret.File{}, objects: objects}
+	for _, file := range files {
+		m.byPath[file.Path] = file
+		m.paths = append(m.paths, file.Path)
+	}
+	slices.Sort(m.paths)
+	return m
+}
+
+// list names the files for a person.
+func (m mountedFiles) list() string {
+	const most = 10
+	switch n := len(m.paths); {
+	case n == 0:
+		return "it has no files"
+	case n > most:
+		return fmt.Sprintf("it has %s and %d more", strings.Join(m.paths[:most], ", "), n-most)
+	}
+	return "it has " + strings.Join(m.paths, ", ")
+}
+
+// hint says what a person probably meant with an objectName that is no file.
+func (m mountedFiles) hint(objectName string) string {
+	if alias := m.alias(objectName); alias != "" {
+		return fmt.Sprintf("the object is mounted under its alias: use the alias %q as objectName", alias)
+	}
+	for _, p := range m.paths {
+		if path.Base(p) == objectName {
+			return fmt.Sprintf("use the file's whole path %q", p)
+		}
+	}
+	if near := reason.Nearest(objectName, m.paths); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	return "name one of these files, or add the object to parameters.objects"
+}
+
+// alias returns the file under which the class mounts an object, "" if it does not say.
+func (m mountedFiles) alias(objectName string) string {
+	found := ""
+	eachObject(m.objects, func(name, alias string) {
+		if _, mounted := m.byPath[alias]; mounted && found == "" && strings.EqualFold(name, objectName) {
+			found = alias
+		}
+	})
+	return found
+}
+
+// maxDepth bounds how deep eachObject looks; the known providers need three levels.
+const maxDepth = 6
+
+// eachObject calls visit with the objectName and the objectAlias of everything in text that has both. It knows YAML, and YAML in strings
+// of YAML; what it does not understand it ignores, since only the provider knows the form.
+func eachObject(text string, visit func(name, alias string)) {
+	var document yaml.Node
+	if yaml.Unmarshal([]byte(text), &document) == nil {
+		eachObjectIn(&document, 0, visit)
+	}
+}
+
+func eachObjectIn(node *yaml.Node, depth int, visit func(name, alias string)) {
+	if depth > maxDepth {
+		return
+	}
+	// Aliases (*x) are not followed, so the work is bounded by the text.
+	if node.Kind == yaml.ScalarNode && strings.Contains(node.Value, "objectAlias") {
+		var inner yaml.Node
+		if yaml.Unmarshal([]byte(node.Value), &inner) == nil && inner.Kind == yaml.DocumentNode {
+			eachObjectIn(&inner, depth+2, visit)
+		}
+		return
+	}
+	if node.Kind == yaml.MappingNode {
+		var name, alias string
+		for i := 0; i+1 < len(node.Content); i += 2 {
+			switch node.Content[i].Value {
+			case "objectName":
+				name = strings.TrimSpace(node.Content[i+1].Value)
+			case "objectAlias":
+				alias = strings.TrimSpace(node.Content[i+1].Value)
+			}
+		}
+		if name != "" && alias != "" {
+			visit(name, alias)
+		}
+	}
+	for _, child := range node.Content {
+		eachObjectIn(child, depth+1, visit)
+	}
+}

@@ -1,0 +1,560 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package secretsync_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/reason"
+	"github.com/vaultferry/vaultferry/internal/secret"
+	"github.com/vaultferry/vaultferry/internal/secretsync"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	namespace = "shop"
+	former    = "secrets-store-csi"
+)
+
+var start = time.Date(2026, 11, 24, 4, 0, 0, 0, time.UTC)
+
+// class makes the Secret db of the file password.
+func class() *v1.SecretProviderClass {
+	return &v1.SecretProviderClass{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "app"},
+		Spec: v1.SecretProviderClassSpec{SecretObjects: []*v1.SecretObject{{
+			SecretName: "db", Type: "Opaque", Labels: map[string]string{"team": "a"},
+			Data: []*v1.SecretObjectData{{ObjectName: "password", Key: "password"}},
+		}}},
+	}
+}
+
+func file(path, content string) secret.File {
+	return secret.File{Path: path, Content: secret.New([]byte(content))}
+}
+
+func replicaSet(name string) metav1.OwnerReference {
+	return metav1.OwnerReference{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: name, UID: types.UID("uid-of-" + name)}
+}
+
+// volume is a volume of class with its file.
+func volume(content string, readAt time.Time) secretsync.Mounted {
+	return secretsync.Mounted{
+		Namespace: namespace, Pod: secretsync.Pod{Name: "web-1", UID: "1"}, Owners: []metav1.OwnerReference{replicaSet("web")},
+		Class: class(), Files: []secret.File{file("password", content)}, ReadAt: readAt,
+	}
+}
+
+func newSyncer(t testing.TB, config secretsync.Config) *secretsync.Syncer {
+	t.Helper()
+	syncer, err := secretsync.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return syncer
+}
+
+// sync makes one Secret with a fresh Syncer and returns its result.
+func sync1(t testing.TB, s *server, m secretsync.Mounted) secretsync.Result {
+	t.Helper()
+	return only(t, newSyncer(t, secretsync.Config{API: s}).Sync(t.Context(), m))
+}
+
+func only(t testing.TB, results []secretsync.Result) secretsync.Result {
+	t.Helper()
+	if len(results) != 1 {
+		t.Fatalf("got %d results: %v", len(results), results)
+	}
+	return results[0]
+}
+
+func wantOutcome(t testing.TB, got secretsync.Result, want secretsync.Outcome) {
+	t.Helper()
+	if got.Outcome != want {
+		t.Fatalf("got %q (note %q, error %v), want %q", got.Outcome, got.Note, got.Err, want)
+	}
+}
+
+func wantRefusal(t testing.TB, got secretsync.Result, want reason.Reason, words ...string) {
+	t.Helper()
+	wantOutcome(t, got, secretsync.Refused)
+	if got.Err.Reason != want {
+		t.Fatalf("got %v, want reason %s", got.Err, want.Name)
+	}
+	for _, word := range words {
+		if !strings.Contains(got.Err.Error(), word) {
+			t.Errorf("%q does not say %q", got.Err, word)
+		}
+	}
+}
+
+func password(s *server) string {
+	if current := s.secret(namespace, "db"); current != nil {
+		return string(current.Data["password"])
+	}
+	return ""
+}
+
+func TestSecretIsCreatedUpdatedAndLeftAlone(t *testing.T) {
+	s := newServer(t)
+	wantOutcome(t, sync1(t, s, volume("one", start)), secretsync.Created)
+	got := s.secret(namespace, "db")
+	want := &corev1.Secret{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: "db", UID: got.UID, ResourceVersion: got.ResourceVersion, ManagedFields: got.ManagedFields,
+			Labels:          map[string]string{"team": "a", "secrets-store.csi.k8s.io/managed": "true"},
+			Annotations:     map[string]string{"vaultferry.io/class": "app", "vaultferry.io/content-read-at": "2026-11-24T04:00:00.000Z"},
+			OwnerReferences: []metav1.OwnerReference{replicaSet("web")},
+		},
+		Type: corev1.SecretTypeOpaque,
+		Data: map[string][]byte{"password": []byte("one")},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatal(diff)
+	}
+	if len(got.ManagedFields) != 1 || got.ManagedFields[0].Manager != secretsync.FieldManager || got.ManagedFields[0].Operation != "Apply" {
+		t.Fatalf("managed fields %v", got.ManagedFields)
+	}
+
+	writes := s.writes()
+	wantOutcome(t, sync1(t, s, volume("one", start.Add(time.Minute))), secretsync.Unchanged)
+	if s.writes() != writes {
+		t.Fatal("equal content was written")
+	}
+
+	result := sync1(t, s, volume("two", start.Add(2*time.Minute)))
+	wantOutcome(t, result, secretsync.Updated)
+	if !result.Rotated || password(s) != "two" {
+		t.Fatalf("rotated %v, password %q", result.Rotated, password(s))
+	}
+	eventType, why, message, ok := result.Event()
+	if !ok || eventType != "Normal" || why != "SecretRotationComplete" || message != "successfully rotated K8s secret db" {
+		t.Fatalf("event %s %s %q %v", eventType, why, message, ok)
+	}
+}
+
+func TestWhatOthersAddedStaysAndWhatLeftTheClassGoes(t *testing.T) {
+	s := newServer(t)
+	m := volume("one", start)
+	m.Class.Spec.SecretObjects[0].Data = append(m.Class.Spec.SecretObjects[0].Data, &v1.SecretObjectData{ObjectName: "user", Key: "user"})
+	m.Files = append(m.Files, file("user", "sa"))
+	wantOutcome(t, sync1(t, s, m), secretsync.Created)
+	s.edit(t, "kubectl-edit", namespace, "db", func(c *corev1.Secret) {
+		c.Labels["theirs"], c.Annotations = "x", map[string]string{"theirs": "y", "vaultferry.io/class": "app"}
+		c.Data["theirs"] = []byte("z")
+	})
+	m.Class = class()
+	m.Class.Spec.SecretObjects[0].Labels = nil
+	wantOutcome(t, sync1(t, s, m), secretsync.Updated)
+	got := s.secret(namespace, "db")
+	if diff := cmp.Diff(map[string][]byte{"password": []byte("one"), "theirs": []byte("z")}, got.Data); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(map[string]string{"theirs": "x", "secrets-store.csi.k8s.io/managed": "true"}, got.Labels); diff != "" {
+		t.Error(diff)
+	}
+	if got.Annotations["theirs"] != "y" {
+		t.Error("a foreign annotation is gone")
+	}
+}
+
+func TestForeignSecretIsNeverTouched(t *testing.T) {
+	owner := replicaSet("other")
+	for name, tc := range map[string]struct {
+		change func(*corev1.Secret)
+		words  string
+	}{
+		"by hand":       {func(*corev1.Secret) {}, "was written by kubectl-create"},
+		"Helm":          {func(c *corev1.Secret) { c.Annotations = map[string]string{"meta.helm.sh/release-name": "shop"} }, `belongs to Helm release "shop"`},
+		"labelled":      {func(c *corev1.Secret) { c.Labels = map[string]string{"app.kubernetes.io/managed-by": "sealed"} }, `is managed by "sealed"`},
+		"owned":         {func(c *corev1.Secret) { c.OwnerReferences = []metav1.OwnerReference{owner} }, `belongs to ReplicaSet "other"`},
+		"label says no": {func(c *corev1.Secret) { c.Labels = map[string]string{"secrets-store.csi.k8s.io/managed": "false"} }, "left as it is"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			foreign := &corev1.Secret{
+				ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "db"}, Type: "Opaque", Data: map[string][]byte{"password": []byte("theirs")},
+			}
+			tc.change(foreign)
+			before := s.put(t, "kubectl-create", foreign)
+			wantRefusal(t, sync1(t, s, volume("ours", start)), reason.SecretNotOurs, `Secret "db"`, tc.words)
+			if diff := cmp.Diff(before, s.secret(namespace, "db")); diff != "" || s.writes() != 0 {
+				t.Fatalf("%d writes, difference %s", s.writes(), diff)
+			}
+		})
+	}
+}
+
+func TestForeignSecretThatComesUpMeanwhileIsNotMergedInto(t *testing.T) {
+	s := newServer(t)
+	s.between = func() {
+		s.put(t, "kubectl-create", &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "db"}, Type: "Opaque"})
+	}
+	wantRefusal(t, sync1(t, s, volume("ours", start)), reason.SecretNotOurs)
+	if got := s.secret(namespace, "db"); len(got.Data) != 0 || len(got.Labels) != 0 {
+		t.Fatalf("merged: %v", got)
+	}
+}
+
+// The Secrets Store CSI Driver wrote whole objects under its program's name, owners in a patch of their own.
+func TestSecretOfTheFormerDriverIsTakenOver(t *testing.T) {
+	s := newServer(t)
+	s.put(t, former, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "db", Labels: map[string]string{"secrets-store.csi.k8s.io/managed": "true", "old": "label"}},
+		Type:       "Opaque", Data: map[string][]byte{"password": []byte("one"), "gone": []byte("old")},
+	})
+	s.edit(t, former, namespace, "db", func(c *corev1.Secret) { c.OwnerReferences = []metav1.OwnerReference{replicaSet("before")} })
+	wantOutcome(t, sync1(t, s, volume("two", start)), secretsync.Updated)
+	got := s.secret(namespace, "db")
+	if diff := cmp.Diff(map[string][]byte{"password": []byte("two")}, got.Data); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]metav1.OwnerReference{replicaSet("before"), replicaSet("web")}, got.OwnerReferences); diff != "" {
+		t.Error(diff)
+	}
+	if _, there := got.Labels["old"]; there {
+		t.Error("a label that left the class stayed")
+	}
+	if len(got.ManagedFields) != 1 || got.ManagedFields[0].Manager != secretsync.FieldManager {
+		t.Errorf("managed fields %v", got.ManagedFields)
+	}
+	writes := s.writes()
+	wantOutcome(t, sync1(t, s, volume("two", start)), secretsync.Unchanged)
+	if s.writes() != writes {
+		t.Error("taken over twice")
+	}
+}
+
+func TestOwnersAreComparedByUID(t *testing.T) {
+	s := newServer(t)
+	wantOutcome(t, sync1(t, s, volume("one", start)), secretsync.Created)
+	again := volume("one", start)
+	again.Owners[0].UID = "another"
+	result := sync1(t, s, again)
+	wantOutcome(t, result, secretsync.Updated)
+	if result.Rotated {
+		t.Error("an owner is not a rotation")
+	}
+	if _, _, _, ok := result.Event(); ok {
+		t.Error("an owner is not an event")
+	}
+	if got := s.secret(namespace, "db").OwnerReferences; len(got) != 2 {
+		t.Fatalf("owners %v", got)
+	}
+}
+
+func TestOwnersOfOthersAreLeftToThem(t *testing.T) {
+	s := newServer(t)
+	wantOutcome(t, sync1(t, s, volume("one", start)), secretsync.Created)
+	isController := true
+	s.edit(t, "somebody", namespace, "db", func(c *corev1.Secret) {
+		theirs := replicaSet("theirs")
+		theirs.Controller = &isController
+		c.OwnerReferences = append(c.OwnerReferences, theirs)
+	})
+	wantOutcome(t, sync1(t, s, volume("two", start)), secretsync.Updated)
+	got := s.secret(namespace, "db")
+	if len(got.OwnerReferences) != 2 || got.OwnerReferences[1].Controller == nil {
+		t.Fatalf("owners %v", got.OwnerReferences)
+	}
+	for _, entry := range got.ManagedFields {
+		if entry.Manager == secretsync.FieldManager && strings.Contains(entry.FieldsV1.GetRawString(), "theirs") {
+			t.Fatal("the owner of others is ours now")
+		}
+	}
+}
+
+func TestContentThatWasReadEarlierIsNotWritten(t *testing.T) {
+	s := newServer(t)
+	wantOutcome(t, sync1(t, s, volume("new", start)), secretsync.Created)
+	old := volume("old", start.Add(-time.Millisecond))
+	result := sync1(t, s, old)
+	wantOutcome(t, result, secretsync.Skipped)
+	if result.Note != "newer content there" || password(s) != "new" {
+		t.Fatalf("note %q, password %q", result.Note, password(s))
+	}
+	// Its owner is needed all the same: the Secret must outlive the other pod.
+	old.Owners = []metav1.OwnerReference{replicaSet("late")}
+	wantOutcome(t, sync1(t, s, old), secretsync.Updated)
+	got := s.secret(namespace, "db")
+	if len(got.OwnerReferences) != 2 || password(s) != "new" || got.Annotations[secretsync.ReadAtAnnotation] != "2026-11-24T04:00:00.000Z" {
+		t.Fatalf("got %v", got)
+	}
+	wantOutcome(t, sync1(t, s, volume("newer", start)), secretsync.Updated)
+}
+
+func TestReadTimeFromAWrongClockStopsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		wantOutcome(t, sync1(t, s, volume("wrong", time.Now().Add(time.Hour))), secretsync.Created)
+		wantOutcome(t, sync1(t, s, volume("right", time.Now())), secretsync.Updated)
+		wantOutcome(t, sync1(t, s, volume("ahead", time.Now().Add(time.Minute))), secretsync.Updated)
+		wantOutcome(t, sync1(t, s, volume("right", time.Now())), secretsync.Skipped)
+	})
+}
+
+func TestTypeCannotChange(t *testing.T) {
+	s := newServer(t)
+	wantOutcome(t, sync1(t, s, volume("one", start)), secretsync.Created)
+	m := volume("one", start)
+	m.Class.Spec.SecretObjects[0].Type = "example.com/other"
+	writes := s.writes()
+	wantRefusal(t, sync1(t, s, m), reason.SecretTypeImmutable, "Opaque", "example.com/other", "delete the Secret, it is made again at once")
+	if s.writes() != writes {
+		t.Fatal("tried to write")
+	}
+}
+
+func TestSecondClass(t *testing.T) {
+	second := func(content string) secretsync.Mounted {
+		m := volume(content, start.Add(time.Minute))
+		m.Class.Name = "second"
+		m.Owners = []metav1.OwnerReference{replicaSet("second")}
+		return m
+	}
+	t.Run("other content is refused", func(t *testing.T) {
+		s := newServer(t)
+		sync1(t, s, volume("one", start))
+		result := sync1(t, s, second("two"))
+		wantRefusal(t, result, reason.SecretNotOurs, `SecretProviderClass "app"`, `class "second"`)
+		if _, why, _, _ := result.Event(); why != "SecretRotationFailed" || password(s) != "one" {
+			t.Fatalf("event %s, password %s", why, password(s))
+		}
+	})
+	t.Run("equal content is shared", func(t *testing.T) {
+		s := newServer(t)
+		sync1(t, s, volume("one", start))
+		wantOutcome(t, sync1(t, s, second("one")), secretsync.Updated)
+		wantOutcome(t, sync1(t, s, second("one")), secretsync.Unchanged)
+		got := s.secret(namespace, "db")
+		if len(got.OwnerReferences) != 2 || got.Annotations[secretsync.ClassAnnotation] != "app" {
+			t.Fatalf("got %v", got)
+		}
+	})
+	t.Run("the Secret of a class that no longer asks for it is taken over", func(t *testing.T) {
+		s := newServer(t)
+		sync1(t, s, volume("one", start))
+		var asked string
+		claims := func(_ context.Context, ns, class, name string) (bool, error) {
+			asked = ns + "/" + class + "/" + name
+			return false, nil
+		}
+		result := only(t, newSyncer(t, secretsync.Config{API: s, Claims: claims}).Sync(t.Context(), second("two")))
+		wantOutcome(t, result, secretsync.Updated)
+		if asked != "shop/app/db" || password(s) != "two" || s.secret(namespace, "db").Annotations[secretsync.ClassAnnotation] != "second" {
+			t.Fatalf("asked %q, password %q", asked, password(s))
+		}
+	})
+	t.Run("the Secret of a class that still asks for it is not", func(t *testing.T) {
+		s := newServer(t)
+		sync1(t, s, volume("one", start))
+		claims := func(context.Context, string, string, string) (bool, error) { return true, nil }
+		wantRefusal(t, only(t, newSyncer(t, secretsync.Config{API: s, Claims: claims}).Sync(t.Context(), second("two"))), reason.SecretNotOurs)
+	})
+}
+
+func TestConflictNamesTheHolderAndTheField(t *testing.T) {
+	s := newServer(t)
+	sync1(t, s, volume("one", start))
+	s.edit(t, "kubectl-edit", namespace, "db", func(c *corev1.Secret) { c.Data["password"] = []byte("by hand") })
+	wantRefusal(t, sync1(t, s, volume("two", start.Add(time.Minute))), reason.SecretConflict, "kubectl-edit (.data.password)", "delete the Secret")
+	if password(s) != "by hand" {
+		t.Fatal("the change by hand is gone")
+	}
+}
+
+func TestAPIServerRefuses(t *testing.T) {
+	for name, tc := range map[string]struct {
+		verb  string
+		err   error
+		want  reason.Reason
+		words string
+	}{
+		"may not read":  {"get", forbidden(`User "system:serviceaccount:x:y" cannot get resource "secrets"`), reason.SecretForbidden, "syncSecret.enabled"},
+		"may not write": {"apply", forbidden(`User "system:serviceaccount:x:y" cannot patch resource "secrets"`), reason.SecretForbidden, "syncSecret.enabled"},
+		"quota":         {"apply", forbidden("exceeded quota: few, requested: secrets=1"), reason.SecretForbidden, "quota or the admission policy"},
+		"too large":     {"apply", tooLarge(), reason.SecretTooLarge, "etcdserver: request is too large"},
+		"invalid":       {"apply", apierrors.NewInvalid(secretKind.GroupKind(), "db", nil), reason.SecretRejected, `Secret "db" is invalid`},
+		"unreachable":   {"get", errors.New("connection refused"), reason.APIUnavailable, "connection refused"},
+		"policy quotes": {"apply", apierrors.NewBadRequest("hunter2-value and aHVudGVyMi12YWx1ZQ== are not allowed"), reason.SecretRejected, "[redacted] and [redacted] are"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			s.fail = func(verb string) error {
+				if verb == tc.verb {
+					return tc.err
+				}
+				return nil
+			}
+			result := sync1(t, s, volume("hunter2-value", start))
+			wantRefusal(t, result, tc.want, tc.words)
+			if eventType, why, _, _ := result.Event(); eventType != "Warning" || why != "FailedToCreateSecret" {
+				t.Errorf("event %s %s", eventType, why)
+			}
+		})
+	}
+}
+
+func TestEndOfTheNamespaceIsNoFailure(t *testing.T) {
+	s := newServer(t)
+	s.fail = func(verb string) error {
+		if verb == "apply" {
+			return namespaceTerminating()
+		}
+		return nil
+	}
+	result := sync1(t, s, volume("one", start))
+	wantOutcome(t, result, secretsync.Skipped)
+	if _, _, _, ok := result.Event(); ok {
+		t.Fatal("an event in a namespace that ends")
+	}
+}
+
+func TestImmutableSecretTellsTheAPIServersReason(t *testing.T) {
+	s := newServer(t)
+	sync1(t, s, volume("one", start))
+	yes := true
+	s.edit(t, "kubectl-edit", namespace, "db", func(c *corev1.Secret) { c.Immutable = &yes })
+	wantRefusal(t, sync1(t, s, volume("two", start)), reason.SecretRejected, "immutable")
+}
+
+func TestRacesAreTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		sync1(t, s, volume("one", start))
+		s.between = func() { s.edit(t, "kubectl-label", namespace, "db", func(c *corev1.Secret) { c.Labels["x"] = "y" }) }
+		wantOutcome(t, sync1(t, s, volume("two", start)), secretsync.Updated)
+		s.between = func() { s.remove(namespace, "db") }
+		wantOutcome(t, sync1(t, s, volume("three", start)), secretsync.Created)
+
+		var lose func()
+		lose = func() {
+			s.edit(t, "kubectl-label", namespace, "db", func(c *corev1.Secret) { c.Labels["n"] += "x" })
+			s.mu.Lock()
+			s.between = lose
+			s.mu.Unlock()
+		}
+		s.between = lose
+		wantRefusal(t, sync1(t, s, volume("four", start)), reason.SecretConflict, "6 attempts")
+	})
+}
+
+func TestMemorySavesTheLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		syncer := newSyncer(t, secretsync.Config{API: s, Recheck: time.Hour})
+		wantOutcome(t, only(t, syncer.Sync(t.Context(), volume("one", start))), secretsync.Created)
+		reads := s.reads()
+		looks := func(want int, m secretsync.Mounted, outcome secretsync.Outcome) {
+			t.Helper()
+			wantOutcome(t, only(t, syncer.Sync(t.Context(), m)), outcome)
+			if got := s.reads() - reads; got != want {
+				t.Fatalf("read %d times, want %d", got, want)
+			}
+			reads = s.reads()
+		}
+		looks(0, volume("one", start), secretsync.Unchanged)
+
+		other := volume("one", start)
+		other.Owners = []metav1.OwnerReference{replicaSet("other")}
+		looks(1, other, secretsync.Updated)
+		looks(0, volume("one", start), secretsync.Unchanged)
+
+		current := s.secret(namespace, "db")
+		syncer.Observe(namespace, "db", current.UID, current.ResourceVersion)
+		looks(0, volume("one", start), secretsync.Unchanged)
+		s.remove(namespace, "db")
+		syncer.Observe(namespace, "db", "", "")
+		looks(1, volume("one", start), secretsync.Created)
+
+		time.Sleep(time.Hour)
+		looks(1, volume("one", start), secretsync.Unchanged)
+		looks(1, volume("two", start), secretsync.Updated)
+	})
+}
+
+func TestConfirmedContentIsNotReplacedByWhatWasReadBefore(t *testing.T) {
+	s := newServer(t)
+	syncer := newSyncer(t, secretsync.Config{API: s, Recheck: time.Hour})
+	sync := func(content string, at time.Duration) secretsync.Result {
+		return only(t, syncer.Sync(t.Context(), volume(content, start.Add(at))))
+	}
+	wantOutcome(t, sync("one", 0), secretsync.Created)
+	wantOutcome(t, sync("one", 2*time.Minute), secretsync.Unchanged)
+	wantOutcome(t, sync("before", time.Minute), secretsync.Skipped)
+	wantOutcome(t, sync("two", 3*time.Minute), secretsync.Updated)
+}
+
+func TestOneBadEntryDoesNotStopTheOthers(t *testing.T) {
+	s := newServer(t)
+	m := volume("one", start)
+	m.Class.Spec.SecretObjects = append([]*v1.SecretObject{{
+		SecretName: "bad", Type: "Opaque", Data: []*v1.SecretObjectData{{ObjectName: "absent", Key: "k"}},
+	}}, m.Class.Spec.SecretObjects...)
+	results := newSyncer(t, secretsync.Config{API: s}).Sync(t.Context(), m)
+	if len(results) != 2 {
+		t.Fatalf("results %v", results)
+	}
+	wantRefusal(t, results[0], reason.SecretObjectInvalid, "failed to get data in spc shop/app for secret bad, err: ",
+		"file matching objectName absent not found in the pod")
+	wantOutcome(t, results[1], secretsync.Created)
+}
+
+func TestSecretWithoutOwnerIsNotMade(t *testing.T) {
+	s := newServer(t)
+	m := volume("one", start)
+	m.Owners = nil
+	wantRefusal(t, sync1(t, s, m), reason.Unexpected, "web-1")
+}
+
+func TestSecretThatIsBeingDeletedIsLeftAlone(t *testing.T) {
+	s := newServer(t)
+	sync1(t, s, volume("one", start))
+	s.edit(t, "kubectl-delete", namespace, "db", func(c *corev1.Secret) {
+		now := metav1.Now()
+		c.DeletionTimestamp, c.Finalizers = &now, []string{"example.com/keep"}
+	})
+	wantOutcome(t, sync1(t, s, volume("two", start)), secretsync.Skipped)
+}
+
+func TestCallsAboutOneSecretTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		release := make(chan struct{})
+		held := make(chan struct{}, 1)
+		s.between = func() { held <- struct{}{}; <-release }
+		syncer := newSyncer(t, secretsync.Config{API: s})
+		var all sync.WaitGroup
+		all.Go(func() { syncer.Sync(t.Context(), volume("one", start)) })
+		<-held
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		wantRefusal(t, only(t, syncer.Sync(impatient, volume("one", start))), reason.APIUnavailable)
+		all.Go(func() { syncer.Sync(t.Context(), volume("two", start)) })
+		synctest.Wait()
+		if s.reads() != 1 {
+			t.Fatalf("%d callers at once", s.reads())
+		}
+		close(release)
+		all.Wait()
+		if password(s) != "two" || s.calls["apply"] != 2 {
+			t.Fatalf("password %q, %v", password(s), s.calls)
+		}
+	})
+}
