@@ -57,7 +57,7 @@ var layers = map[string]layer{
 	},
 	"internal/driver": {
 		ours: []string{
-			"api/v1", "api/provider/v1alpha1", "internal/reason", "internal/secret", "internal/telemetry", "internal/volume",
+			"api/v1", "api/provider/v1alpha1", "internal/reason", "internal/secret", "internal/telemetry", "internal/secretsync", "internal/volume",
 		},
 		never: []string{azure}, why: "any provider plugs in",
 	},

@@ -69,6 +69,11 @@ type SecretProviderClassPodStatusStatus struct {
 // refresh of a mount worked.
 const ConditionReady = "Ready"
 
+// ConditionSecretsSynced is the type of the condition that says whether the
+// Kubernetes Secrets of the class hold what is mounted. It is there only where
+// the class asks for Secrets.
+const ConditionSecretsSynced = "SecretsSynced"
+
 // SecretProviderClassObject is one mounted object in the provider's own words.
 type SecretProviderClassObject struct {
 	// ID is the provider's identifier of the object, for example

@@ -169,6 +169,16 @@ func serveDriver(ctx context.Context, f *driverFlags, socket string, config *res
 	}()
 	metrics := driver.NewMetrics(registry)
 	statuses := driver.NewStatusWriter(kube, f.nodeID, metrics.Wrote, log)
+	kubeSecrets, err := driver.NewKubeSecrets(ctx, kube)
+	if err != nil {
+		return err
+	}
+	secrets, err := driver.NewSecretSync(driver.SecretSyncConfig{
+		API: kubeSecrets, Claims: kubeSecrets.Claims, Pods: kubeSecrets, Watcher: kubeSecrets, Events: events, Metrics: metrics, Log: log,
+	})
+	if err != nil {
+		return err
+	}
 	interval := time.Duration(0)
 	if f.rotation {
 		interval = f.rotationInterval
@@ -176,13 +186,14 @@ func serveDriver(ctx context.Context, f *driverFlags, socket string, config *res
 	node := driver.NewNode(driver.NodeConfig{
 		ID: f.nodeID, RefreshInterval: interval,
 		Mounter: volume.NewTmpfs(f.volumeSize), Classes: driver.NewClassWatch(ctx, kube), Providers: providers,
-		Events: events, Status: statuses, Metrics: metrics, Log: log, Accounts: kube,
+		Events: events, Status: statuses, Secrets: secrets, Metrics: metrics, Log: log, Accounts: kube,
 	})
 	registration := &driver.Registration{Name: f.driverName, Endpoint: f.registrationEndpoint, Log: log}
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { statuses.Run(ctx); return nil })
 	group.Go(func() error { node.Run(ctx); return nil })
+	group.Go(func() error { secrets.Run(ctx); return nil })
 	group.Go(func() error { return serveCSI(ctx, f, socket, node, registration, log) })
 	group.Go(func() error {
 		return serveHTTP(ctx, f.healthAddr, driverHealth(f, socket, registration))

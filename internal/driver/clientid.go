@@ -59,7 +59,7 @@ func (n *Node) compareClientIDs(ctx context.Context, p publication, class *v1.Se
 // Annotations implements [Accounts].
 func (k *Kube) Annotations(ctx context.Context, namespace, name string) (map[string]string, error) {
 	content, err := k.core.Get().Namespace(namespace).Resource("serviceaccounts").Name(name).
-		SetHeader("Accept", "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json").Do(ctx).Raw()
+		SetHeader("Accept", metadataOnly).Do(ctx).Raw()
 	if err != nil {
 		return nil, fmt.Errorf("reading service account %s/%s: %w", namespace, name, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"io/fs"
 	"slices"
+	"time"
 
 	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
 	"github.com/vaultferry/vaultferry/internal/secret"
@@ -17,11 +18,16 @@ type content struct {
 	files    []secret.File
 	versions []*v1alpha1.ObjectVersion
 	notices  []notice
+	// readAt is when the content was read from its source, as far as the provider tells; zero otherwise.
+	readAt time.Time
 }
 
 func newContent(provider string, response *v1alpha1.MountResponse) *content {
 	c := &content{provider: provider, versions: slices.Clone(response.GetObjectVersion()), notices: newNotices(response.GetNotices())}
 	slices.SortFunc(c.versions, func(a, b *v1alpha1.ObjectVersion) int { return cmp.Compare(a.GetId(), b.GetId()) })
+	if at := response.GetReadAtUnixMilli(); at > 0 {
+		c.readAt = time.UnixMilli(at)
+	}
 	for _, f := range response.GetFiles() {
 		c.files = append(c.files, secret.File{
 			Path:    f.GetPath(),

@@ -72,7 +72,7 @@ func newHarness(t *testing.T) *harness {
 		}
 	})
 	h.node = NewNode(NodeConfig{
-		ID: "node-1", Mounter: h.mounter, Classes: h.classes, Providers: providers, Events: h.events, Status: h.statuses,
+		ID: "node-1", Mounter: h.mounter, Classes: h.classes, Providers: providers, Events: h.events, Status: h.statuses, Secrets: noSecrets{},
 		Metrics: NewMetrics(prometheus.NewRegistry()), Log: log,
 	})
 	h.serve(t, log)
@@ -303,6 +303,13 @@ func (c *memoryClasses) inUse() int {
 	defer c.mu.Unlock()
 	return len(c.users)
 }
+
+// noSecrets stands in where no Kubernetes Secrets are meant.
+type noSecrets struct{}
+
+func (noSecrets) Sync(context.Context, SyncedVolume) *reason.Error { return nil }
+func (noSecrets) Resync(SyncedVolume)                              {}
+func (noSecrets) Gone(string)                                      {}
 
 type memoryEvents struct {
 	mu    sync.Mutex

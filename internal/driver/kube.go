@@ -19,16 +19,17 @@ import (
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
 
-// Kube holds the two API clients of the driver. A full client set would cost each node several MiB for groups that the
+// Kube holds the API clients of the driver. A full client set would cost each node several MiB for groups that the
 // driver never calls.
 type Kube struct {
 	core, classes rest.Interface
+	config        *rest.Config
 }
 
 // NewKube returns clients for config.
 func NewKube(config *rest.Config) (*Kube, error) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1.AddToScheme, addEvents} {
+	for _, add := range []func(*runtime.Scheme) error{v1.AddToScheme, addEvents, addSecrets} {
 		if err := add(scheme); err != nil {
 			return nil, fmt.Errorf("registering API types: %w", err)
 		}
@@ -50,11 +51,16 @@ func NewKube(config *rest.Config) (*Kube, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the API client: %w", err)
 	}
-	return &Kube{core: core, classes: classes}, nil
+	return &Kube{core: core, classes: classes, config: config}, nil
 }
 
 func addEvents(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(corev1.SchemeGroupVersion, &corev1.Event{}, &corev1.EventList{})
+	return nil
+}
+
+func addSecrets(scheme *runtime.Scheme) error {
+	scheme.AddKnownTypes(corev1.SchemeGroupVersion, &corev1.Secret{})
 	return nil
 }
 

@@ -22,6 +22,8 @@ type Metrics struct {
 	unpublishes, unpublishErrors pair
 	refreshes, refreshErrors     pair
 	refreshSeconds, lagSeconds   prometheus.Histogram
+	syncs                        pair
+	syncSeconds                  [2]prometheus.Histogram
 	writes                       *prometheus.CounterVec
 }
 
@@ -61,6 +63,11 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		refreshErrors: counter("rotation_reconcile_error_total", "total_rotation_reconcile_error", "Total number of rotation reconciles with error",
 			"provider", "error_type", "rotated"),
 		refreshSeconds: histogram("rotation_reconcile_duration_sec", "Distribution of how long it took to rotate secrets-store content for pods", fromMillisecond),
+		syncs:          counter("sync_k8s_secret_total", "total_sync_k8s_secret", "Total number of k8s secrets synced", "provider"),
+		syncSeconds: [2]prometheus.Histogram{
+			histogram("k8s_secret_duration_sec", "Distribution of how long it took to sync k8s secret", fromMillisecond),
+			histogram("sync_k8s_secret_duration_sec", "Distribution of how long it took to sync k8s secret", fromMillisecond),
+		},
 		lagSeconds: histogram("vaultferry_rotation_lag_seconds",
 			"Time from a volume's last refresh that found nothing new to the one that found the change: the longest that the change can have waited",
 			prometheus.ExponentialBuckets(1, 2, 13)),
@@ -107,6 +114,14 @@ func (m *Metrics) refreshed(took time.Duration, provider string, err error, chan
 }
 
 func (m *Metrics) rotated(lag time.Duration) { m.lagSeconds.Observe(lag.Seconds()) }
+
+// synced counts an attempt to bring the Secrets of one volume in step.
+func (m *Metrics) synced(took time.Duration, provider string) {
+	m.syncs.inc(provider)
+	for _, histogram := range m.syncSeconds {
+		histogram.Observe(took.Seconds())
+	}
+}
 
 func (m *Metrics) unpublished(err error) {
 	m.unpublishes.inc()

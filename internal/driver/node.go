@@ -40,6 +40,16 @@ type Status interface {
 	Gone(target string)
 }
 
+// Secrets keeps Kubernetes Secrets in step with volumes whose classes ask for them.
+type Secrets interface {
+	// Sync does it now and returns the first problem; what failed is tried again in the background.
+	Sync(ctx context.Context, v SyncedVolume) *reason.Error
+	// Resync does it in the background.
+	Resync(v SyncedVolume)
+	// Gone says that the volume at target is no more.
+	Gone(target string)
+}
+
 // ContentSource asks providers for content.
 type ContentSource interface {
 	// Mount asks the provider for a volume's content. Its errors carry a reason. waiting is called, at most once, when the answer takes so long that
@@ -59,6 +69,7 @@ type NodeConfig struct {
 	Providers ContentSource
 	Events    Events
 	Status    Status
+	Secrets   Secrets
 	Metrics   *Metrics
 	Log       *slog.Logger
 	// Accounts, where set, lets the driver tell of two client ids that differ.
@@ -152,5 +163,6 @@ func (n *Node) unpublishLocked(ctx context.Context, target string) error {
 	n.volumes.forget(target)
 	n.Classes.Release(target)
 	n.Status.Gone(target)
+	n.Secrets.Gone(target)
 	return nil
 }

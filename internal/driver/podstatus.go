@@ -24,6 +24,8 @@ const (
 	statusTimeout = 10 * time.Second
 	// readyReason is the reason of a Ready condition that is true.
 	readyReason = "Refreshed"
+	// syncedReason is the reason of a SecretsSynced condition that is true.
+	syncedReason = "Synced"
 )
 
 // Report is what a publish or a refresh of a volume led to.
@@ -35,6 +37,9 @@ type Report struct {
 	First, Changed bool
 	// Notices are what the provider said although it succeeded.
 	Notices []notice
+	// Synced says that the class asks for Kubernetes Secrets; Unsynced, why they are not in step.
+	Synced   bool
+	Unsynced *reason.Error
 	// Failure says why a refresh failed; the volume still holds what it held.
 	Failure *reason.Error
 }
@@ -131,6 +136,18 @@ func statusOf(r Report, before *v1.SecretProviderClassPodStatusStatus) *v1.Secre
 		}
 	}
 	meta.SetStatusCondition(&status.Conditions, ready)
+	switch {
+	case r.Unsynced != nil:
+		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+			Type: v1.ConditionSecretsSynced, Status: metav1.ConditionFalse, Reason: r.Unsynced.Reason.Name, Message: r.Unsynced.Error(),
+		})
+	case r.Synced:
+		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+			Type: v1.ConditionSecretsSynced, Status: metav1.ConditionTrue, Reason: syncedReason, Message: "the Kubernetes Secrets of the class hold what is mounted",
+		})
+	case r.Failure == nil:
+		meta.RemoveStatusCondition(&status.Conditions, v1.ConditionSecretsSynced)
+	}
 	for i := range status.Conditions {
 		status.Conditions[i].LastTransitionTime = status.Conditions[i].LastTransitionTime.Rfc3339Copy()
 	}

@@ -49,15 +49,19 @@ func (n *Node) publish(ctx context.Context, p publication) error {
 		return err
 	}
 	if from == published {
-		if m := n.heard(p); m.isDue(time.Now()) {
+		m, fresh := n.heard(p)
+		switch {
+		case m.isDue(time.Now()):
 			n.refresh(ctx, p)
+		case fresh:
+			n.takeOver(ctx, p)
 		}
 		return nil
 	}
 	started := time.Now()
 	done, err := n.bring(ctx, p, from)
 	if err == nil {
-		n.remember(p, done, started)
+		n.remember(ctx, p, done, started)
 		n.compareClientIDs(ctx, p, done.class)
 		return nil
 	}
@@ -65,6 +69,28 @@ func (n *Node) publish(ctx context.Context, p publication) error {
 		n.Log.WarnContext(ctx, "Removing a volume whose publish failed", slog.Any("error", cleanErr), slog.String("target", p.target))
 	}
 	return err
+}
+
+// takeOver learns what it can about a volume that an earlier process published, so that its Secrets and its class are looked after again.
+func (n *Node) takeOver(ctx context.Context, p publication) {
+	class, err := n.Classes.Get(ctx, p.target, p.pod.namespace, p.class)
+	if err != nil {
+		n.Log.WarnContext(ctx, "Taking over a volume", slog.String("pod", p.pod.String()), slog.Any("error", err))
+		return
+	}
+	n.volumes.change(p.target, func(m *memory) { m.class = class })
+	n.Secrets.Resync(n.synced(p, class, time.Time{}))
+}
+
+// synced is what the Secrets of a volume need. readAt is when its content was read from its source; zero where only the mount knows.
+func (n *Node) synced(p publication, class *v1.SecretProviderClass, readAt time.Time) SyncedVolume {
+	return SyncedVolume{Pod: p.pod, Target: p.target, Class: class, Read: func() (Content, error) {
+		files, written, err := n.payload.Read(p.target)
+		if !readAt.IsZero() {
+			written = readAt
+		}
+		return Content{Files: files, ReadAt: written}, err
+	}}
 }
 
 // outcome is what one way to published led to.

@@ -106,7 +106,7 @@ func (n *Node) refresh(ctx context.Context, p publication) {
 	if done.changed && !old.refreshed.IsZero() {
 		n.Metrics.rotated(time.Since(old.refreshed))
 	}
-	n.remember(p, done, started)
+	n.remember(ctx, p, done, started)
 	if done.changed {
 		n.Events.Tell(p.pod, mountRotationComplete, "successfully rotated mounted contents for spc "+p.pod.namespace+"/"+p.class)
 	}
@@ -142,11 +142,15 @@ func retryDelay(failures int, most time.Duration) time.Duration {
 }
 
 // remember records that the volume now holds what was fetched, and has the pod's status written.
-func (n *Node) remember(p publication, done outcome, fetched time.Time) {
+func (n *Node) remember(ctx context.Context, p publication, done outcome, fetched time.Time) {
+	readAt := fetched
+	if at := done.content.readAt; !at.IsZero() && at.Before(fetched) {
+		readAt = at
+	}
 	n.tell(p, done.content.notices)
 	m := memory{
 		publication: p, class: done.class, versions: done.content.versions, notices: done.content.notices,
-		wroteItself: done.content.writtenByProvider(), refreshed: fetched,
+		wroteItself: done.content.writtenByProvider(), refreshed: fetched, readAt: readAt,
 	}
 	if interval := n.intervalOf(done.class); interval > 0 {
 		m.due = before(interval)
@@ -154,25 +158,26 @@ func (n *Node) remember(p publication, done outcome, fetched time.Time) {
 	n.volumes.put(p.target, m)
 	n.Status.Report(Report{
 		Pod: p.pod, Class: p.class, Target: p.target, Versions: done.content.versions, Notices: done.content.notices,
-		First: done.first, Changed: done.changed,
+		First: done.first, Changed: done.changed, Synced: len(done.class.Spec.SecretObjects) > 0,
+		Unsynced: n.Secrets.Sync(ctx, n.synced(p, done.class, readAt)),
 	})
 }
 
 // heard notes kubelet's call for a volume that is published already. One that this process has not published is due within the
 // interval: a restarted driver must not refresh all of a node at once.
-func (n *Node) heard(p publication) memory {
+func (n *Node) heard(p publication) (m memory, fresh bool) {
 	m, ok := n.volumes.recall(p.target)
 	if ok {
 		m.publication = p
 		n.volumes.change(p.target, func(m *memory) { m.publication = p })
-		return m
+		return m, false
 	}
 	m = memory{publication: p}
 	if n.RefreshInterval > 0 {
 		m.due = within(n.RefreshInterval)
 	}
 	n.volumes.put(p.target, m)
-	return m
+	return m, true
 }
 
 // intervalOf returns how often volumes of the class are refreshed, 0 for never.
@@ -212,8 +217,12 @@ func (n *Node) classChanged(class *v1.SecretProviderClass, targets []string) {
 			if asked {
 				m.fetchedAfter = time.Now()
 			}
-			if asked || n.RefreshInterval > 0 && !sameForMounts(m.class, class) {
+			switch {
+			case asked || n.RefreshInterval > 0 && !sameForMounts(m.class, class):
 				m.due, m.failures = within(time.Second), 0
+			case !equality.Semantic.DeepEqual(m.class.Spec.SecretObjects, class.Spec.SecretObjects):
+				m.class = class
+				n.Secrets.Resync(n.synced(m.publication, class, m.readAt))
 			}
 		})
 	}

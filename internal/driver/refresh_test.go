@@ -61,7 +61,7 @@ func newClockwork(t *testing.T) *clockwork {
 // restart replaces the driver by one that knows nothing.
 func (c *clockwork) restart() {
 	c.Node = NewNode(NodeConfig{
-		ID: "node-1", RefreshInterval: testInterval, Classes: c.classes, Providers: c, Events: c.events, Status: c.statuses,
+		ID: "node-1", RefreshInterval: testInterval, Classes: c.classes, Providers: c, Events: c.events, Status: c.statuses, Secrets: noSecrets{},
 		Mounter: &directoryMounter{mounted: map[string]bool{}}, Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
 	})
 }

@@ -25,6 +25,8 @@ type memory struct {
 
 	// refreshed is when the provider was last asked with success; zero after a restart.
 	refreshed time.Time
+	// readAt is when the content was read from its source.
+	readAt time.Time
 	// due is when the volume is to be refreshed next; zero: not before something asks for it.
 	due time.Time
 	// fetchedAfter, if not zero, is when somebody asked for a refresh that has not worked yet.

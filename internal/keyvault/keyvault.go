@@ -93,7 +93,9 @@ func (r *Reader) read(ctx context.Context, tokens TokenSource, item Item) (objec
 		return Object{}, err
 	}
 	err = r.observed(ctx, c, func() error {
+		asked := time.Now()
 		object, err = r.get(ctx, c, tokens)
+		object.ReadAt = asked
 		return err
 	}, func(err error, took time.Duration) {
 		r.config.Observer.ObjectRead(item, object.Attributes, err, took)

@@ -69,6 +69,8 @@ type Object struct {
 	Key *PublicKey
 	// Attributes are the vault's own.
 	Attributes Attributes
+	// ReadAt is when the vault was asked.
+	ReadAt time.Time
 }
 
 // PublicKey is the public part of a key, the members of a JSON Web Key (RFC 7517, RFC 7518 §6) with their binary values.

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"io/fs"
 	"log/slog"
+	"time"
 
 	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
 	"github.com/vaultferry/vaultferry/internal/keyvault"
@@ -35,11 +36,15 @@ func (r renderer) answer(ctx context.Context, p plan, fetched []keyvault.Object)
 	var files []rendered
 	versions := newVersions()
 	missing := p.missing
+	var oldest time.Time
 	for i, rd := range p.reads {
 		got := fetched[i]
 		if got.Missing != nil {
 			missing = append(missing, got.Missing)
 			continue
+		}
+		if at := got.ReadAt; oldest.IsZero() || at.Before(oldest) {
+			oldest = at
 		}
 		parts, err := r.parts(ctx, rd, got)
 		if err != nil {
@@ -60,6 +65,9 @@ func (r renderer) answer(ctx context.Context, p plan, fetched []keyvault.Object)
 		return nil, err
 	}
 	answer := &v1alpha1.MountResponse{ObjectVersion: versions.list, Notices: notices(missing)}
+	if !oldest.IsZero() {
+		answer.ReadAtUnixMilli = oldest.UnixMilli()
+	}
 	for _, f := range files {
 		answer.Files = append(answer.Files, f.file)
 	}

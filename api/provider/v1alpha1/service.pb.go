@@ -225,9 +225,12 @@ type MountResponse struct {
 	Files []*File `protobuf:"bytes,3,rep,name=files,proto3" json:"files,omitempty"`
 	// What the user should hear of although the call succeeded. Drivers and providers of the original contract do not know the field
 	// and ignore it; its number leaves them room.
-	Notices       []*Notice `protobuf:"bytes,100,rep,name=notices,proto3" json:"notices,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Notices []*Notice `protobuf:"bytes,100,rep,name=notices,proto3" json:"notices,omitempty"`
+	// When the oldest part of the content was read from its source, in milliseconds since 1970; 0: not told. A provider that answers from
+	// memory says so with it.
+	ReadAtUnixMilli int64 `protobuf:"varint,101,opt,name=read_at_unix_milli,json=readAtUnixMilli,proto3" json:"read_at_unix_milli,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *MountResponse) Reset() {
@@ -286,6 +289,13 @@ func (x *MountResponse) GetNotices() []*Notice {
 		return x.Notices
 	}
 	return nil
+}
+
+func (x *MountResponse) GetReadAtUnixMilli() int64 {
+	if x != nil {
+		return x.ReadAtUnixMilli
+	}
+	return 0
 }
 
 type Notice struct {
@@ -525,12 +535,13 @@ const file_service_proto_rawDesc = "" +
 	"\n" +
 	"permission\x18\x04 \x01(\tR\n" +
 	"permission\x12M\n" +
-	"\x16current_object_version\x18\x05 \x03(\v2\x17.v1alpha1.ObjectVersionR\x14currentObjectVersion\"\xc8\x01\n" +
+	"\x16current_object_version\x18\x05 \x03(\v2\x17.v1alpha1.ObjectVersionR\x14currentObjectVersion\"\xf5\x01\n" +
 	"\rMountResponse\x12>\n" +
 	"\x0eobject_version\x18\x01 \x03(\v2\x17.v1alpha1.ObjectVersionR\robjectVersion\x12%\n" +
 	"\x05error\x18\x02 \x01(\v2\x0f.v1alpha1.ErrorR\x05error\x12$\n" +
 	"\x05files\x18\x03 \x03(\v2\x0e.v1alpha1.FileR\x05files\x12*\n" +
-	"\anotices\x18d \x03(\v2\x10.v1alpha1.NoticeR\anotices\"4\n" +
+	"\anotices\x18d \x03(\v2\x10.v1alpha1.NoticeR\anotices\x12+\n" +
+	"\x12read_at_unix_milli\x18e \x01(\x03R\x0freadAtUnixMilli\"4\n" +
 	"\x06Notice\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\"J\n" +

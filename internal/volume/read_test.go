@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package volume_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vaultferry/vaultferry/internal/volume"
+)
+
+func readAll(t *testing.T, root string) (map[string]string, time.Time) {
+	t.Helper()
+	files, written, err := volume.Payload{}.Read(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, f := range files {
+		got[f.Path] = fmt.Sprintf("%o %s", f.Mode, f.Content.Reveal())
+	}
+	return got, written
+}
+
+func TestReadGivesWhatAWorkloadSees(t *testing.T) {
+	root := t.TempDir()
+	before := time.Now().Add(-time.Second)
+	secretFile := file("db/password", "two")
+	secretFile.Mode = 0o400
+	mustWrite(t, root, file("user", "app"), secretFile)
+	got, written := readAll(t, root)
+	if diff := cmp.Diff(map[string]string{"user": "644 app", "db/password": "400 two"}, got); diff != "" {
+		t.Fatal(diff)
+	}
+	if written.Before(before) || written.After(time.Now().Add(time.Second)) {
+		t.Fatalf("written at %s", written)
+	}
+}
+
+// A provider of the first protocol version writes files, and perhaps links, by itself.
+func TestReadOfWhatAProviderWrote(t *testing.T) {
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "dir"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{"plain": "1", "dir/deep": "2", "..hidden": "3"} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("plain", filepath.Join(root, "link")); err != nil {
+		t.Fatal(err)
+	}
+	got, _ := readAll(t, root)
+	if diff := cmp.Diff(map[string]string{"plain": "644 1", "dir/deep": "644 2", "link": "644 1"}, got); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
+func TestReadOfNothing(t *testing.T) {
+	if _, _, err := (volume.Payload{}).Read(filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Fatal("no error for a volume that is not there")
+	}
+	if got, _ := readAll(t, t.TempDir()); len(got) > 0 {
+		t.Fatal(got)
+	}
+}
+
+func TestReadNeverLeavesTheVolume(t *testing.T) {
+	outside, root := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(outside, "passwd"), []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(outside, "passwd"), filepath.Join(root, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if files, _, err := (volume.Payload{}).Read(root); err == nil {
+		t.Fatalf("read %d files through a link to the outside", len(files))
+	}
+}
+
+// Reads beside writes see one payload or another, never some of each.
+func TestReadsNeverMix(t *testing.T) {
+	root := t.TempDir()
+	write := func(n int) {
+		text := fmt.Sprint(n)
+		mustWrite(t, root, file("a", text), file("b", text), file("c/d", text))
+	}
+	write(0)
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for n := 1; n < 200; n++ {
+			write(n)
+		}
+	})
+	defer writing.Wait()
+	for range 200 {
+		files, _, err := volume.Payload{}.Read(root)
+		if err != nil {
+			continue // three writes came between: the caller tries again
+		}
+		for _, f := range files {
+			if !f.Content.Equal(files[0].Content) {
+				t.Fatal("two payloads in one reading")
+			}
+		}
+		if len(files) != 3 {
+			t.Fatalf("%d files", len(files))
+		}
+	}
+}
