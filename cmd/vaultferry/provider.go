@@ -42,8 +42,13 @@ type providerFlags struct {
 	common         commonFlags
 }
 
-// longestFreshness bounds for how long a right that was taken away can go on working.
-const longestFreshness = 5 * time.Minute
+const (
+	// freshness is long enough for the volumes of a node that are published or refreshed together, and adds little to the time
+	// until a changed object reaches a pod.
+	freshness = 4 * time.Second
+	// longestFreshness bounds for how long a right that was taken away can go on working.
+	longestFreshness = 5 * time.Minute
+)
 
 func newProviderCommand(env environment) *cobra.Command {
 	f := &providerFlags{}
@@ -85,7 +90,7 @@ func (f *providerFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.tokenProxy.ServerName, "sni-name", "", "name of the token proxy in TLS; empty: that of the AKS cluster")
 	flags.StringVar(&f.tokenProxy.CAFile, "token-proxy-ca-file", "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt",
 		"PEM file of the CA of the token proxy; empty: the system's")
-	flags.DurationVar(&f.freshness, "object-freshness", 10*time.Second,
+	flags.DurationVar(&f.freshness, "object-freshness", freshness,
 		"how long an object or listing read with an identity answers further mounts with that identity, at most 5m; 0: not at all")
 	flags.StringVar(&f.userAgent, "custom-user-agent", "", "beginning of the User-Agent header towards Azure, at most 24 characters")
 	flags.BoolVar(&f.pprof, "enable-pprof", false, "serve profiles on the loopback interface")

@@ -56,7 +56,7 @@ func (c call) unauthorized(answer refusal) *reason.Error {
 	}
 	return reason.New(reason.VaultUnauthorized,
 		"check that tenantID is the tenant of the vault: az keyvault show --name "+vault+" --query properties.tenantId",
-		"vault %s does not accept the token of identity %s (%s)", vault, c.caller(), detail)
+		"vault %s does not accept the token of %s (%s)", vault, c.caller(), detail)
 }
 
 var tenantID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
@@ -103,7 +103,7 @@ func (c call) notAllowed(answer refusal) *reason.Error {
 	if answer.inner == "AccessDenied" || answer.inner == "ForbiddenByPolicy" {
 		return reason.New(reason.VaultForbidden,
 			fmt.Sprintf("allow it: az keyvault set-policy --name %s --spn %s --%s-permissions %s", vault, c.assignee(), c.kind.group, permission),
-			"%s: the vault's access policies do not let identity %s %s %ss (%s)", c.describe(), c.caller(), verb, c.kind.noun, answer.inner)
+			"%s: the vault's access policies do not let %s %s %ss (%s)", c.describe(), c.caller(), verb, c.kind.noun, answer.inner)
 	}
 	why := "HTTP status 403"
 	for _, name := range []string{answer.code, answer.inner} {
@@ -119,7 +119,7 @@ func (c call) notAllowed(answer refusal) *reason.Error {
 		fmt.Sprintf(`grant it "%[1]s"%[2]s: az role assignment create --role "%[1]s" --assignee %[3]s `+
 			`--scope $(az keyvault show --name %[4]s --query id -o tsv); a new assignment takes some minutes to work`,
 			c.kind.role, includes, c.assignee(), vault),
-		"%s: identity %s may not %s %ss (%s)", c.describe(), c.caller(), verb, c.kind.noun, why)
+		"%s: %s may not %s %ss (%s)", c.describe(), c.caller(), verb, c.kind.noun, why)
 }
 
 func (c call) notFound() *reason.Error {

@@ -100,7 +100,12 @@ func (c call) describe() string {
 }
 
 // caller is the identity in running text, and assignee as an argument of az.
-func (c call) caller() string { return cmp.Or(c.identity.ClientID, c.identity.Mode.String()) }
+func (c call) caller() string {
+	if c.identity.ClientID == "" {
+		return c.identity.Mode.String()
+	}
+	return "identity " + c.identity.ClientID
+}
 
 func (c call) assignee() string { return cmp.Or(c.identity.ClientID, "<its principal id>") }
 

@@ -33,7 +33,7 @@ func FuzzAnswers(f *testing.F) {
 		f.Add(kind, 404, "X", "y", []byte(`{"error":{"code":"SecretNotFound","innererror":null}}`))
 		f.Add(kind, 429, "Retry-After", "Mon, 02 Jan 2106 15:04:05 GMT", []byte(`{"error":null}`))
 		f.Add(kind, 302, "Location", "https://evil.example/", []byte(``))
-		f.Add(kind, 200, "Content-Length", "-1", []byte(strings.Repeat(" ", 2<<20)))
+		f.Add(kind, 200, "Content-Length", "-1", []byte(strings.Repeat(" ", 4<<10)))
 	}
 	f.Fuzz(func(t *testing.T, kind byte, status int, header, value string, body []byte) {
 		reader, err := keyvault.New(keyvault.Config{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {

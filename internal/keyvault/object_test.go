@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/vaultferry/vaultferry/internal/entra"
 	"github.com/vaultferry/vaultferry/internal/keyvault"
 	"github.com/vaultferry/vaultferry/internal/reason"
 	"github.com/vaultferry/vaultferry/internal/secret"
@@ -243,6 +244,10 @@ func TestAFailingVaultDisturbsNoOther(t *testing.T) {
 		if n := calls[2].Load(); n != 21 {
 			t.Fatalf("%d reads of the good vault", n)
 		}
+		// Eight reads were under way, with three tries each, and no other was begun.
+		if n := calls[1].Load(); n > 8*3 {
+			t.Fatalf("%d tries with the vault that does not answer", n)
+		}
 		if n := calls[0].Load(); n > 8 {
 			t.Fatalf("%d reads of the throttled vault", n)
 		}
@@ -340,5 +345,18 @@ func TestATenantByDomainNameGetsItsSecondToken(t *testing.T) {
 	ask := keyvault.Request{Tokens: &tokens{tenant: "contoso.onmicrosoft.com"}, Items: items("a")}
 	if _, err := reader.Fetch(t.Context(), ask); err != nil || calls != 2 {
 		t.Fatalf("got %v after %d calls", err, calls)
+	}
+}
+
+// The node's own identity has no client id that a person could look for.
+func TestTheNodesIdentityIsNamed(t *testing.T) {
+	reader := newReader(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+		return answer(r, 403, `{"error":{"code":"Forbidden"}}`), nil
+	}))
+	node := &namedTokens{entra.Identity{Mode: entra.ManagedIdentity, Cloud: entra.PublicCloud(), Tenant: tenant}}
+	_, err := reader.Fetch(t.Context(), keyvault.Request{Tokens: node, Items: items("a")})
+	if err == nil || !strings.Contains(err.Error(), ": the node's managed identity may not read secrets") ||
+		!strings.Contains(err.Error(), "--assignee <its principal id>") {
+		t.Fatalf("got %v", err)
 	}
 }
