@@ -102,7 +102,9 @@ func (w *secretWorld) Apply(_ context.Context, namespace, name string, body []by
 	w.writes++
 	w.version++
 	applied.Namespace, applied.UID, applied.ResourceVersion = namespace, types.UID("uid-"+name), fmt.Sprint(w.version)
-	applied.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "vaultferry", Operation: metav1.ManagedFieldsOperationApply, APIVersion: "v1"}}
+	if before := w.secrets[namespace+"/"+name]; before != nil {
+		applied.OwnerReferences = append(applied.OwnerReferences, before.OwnerReferences...)
+	}
 	w.secrets[namespace+"/"+name] = applied
 	return applied.DeepCopy(), nil
 }
