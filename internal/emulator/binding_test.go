@@ -113,8 +113,9 @@ func TestIdentityBindingRefusals(t *testing.T) {
 		{"account without the permission", map[string]any{"sub": "system:serviceaccount:payments:stranger"}, nil, 403, "unauthorized_client",
 			`User "system:serviceaccount:payments:stranger" cannot use-managed-identity resource "` + clientID + `" in API group "cid.wi.aks.azure.com" at the cluster scope`},
 		{"no service account", map[string]any{"sub": "payments:app-sa"}, nil, 403, "unauthorized_client", `User "payments:app-sa" cannot`},
-		{"identity without a binding", nil, url.Values{"client_id": {bareIdentity}}, 403, "unauthorized_client", "the managed identity '" + bareIdentity + "' has no identity binding in this cluster"},
-		{"application", nil, url.Values{"client_id": {ciApp}}, 403, "unauthorized_client", "the managed identity '" + ciApp + "' has no identity binding"},
+		{"identity without a binding", nil, url.Values{"client_id": {bareIdentity}}, 401, "invalid_client",
+			"AADSTS700211: No matching federated identity record found for presented assertion issuer 'https://ib.oic.prod-aks.azure.com/" + tenantID + "/" + bareIdentity + "'."},
+		{"application", nil, url.Values{"client_id": {ciApp}}, 401, "invalid_client", "AADSTS700211"},
 		{"unknown identity", nil, url.Values{"client_id": {"99999999-aaaa-2222-bbbb-3333cccc4444"}}, 400, "unauthorized_client", "AADSTS700016"},
 		{"garbage", nil, url.Values{"client_assertion": {"abc"}}, 400, "invalid_request", "AADSTS50027"},
 		{"a secret", nil, url.Values{"client_assertion_type": {""}, "client_secret": {"x"}}, 400, "invalid_request", "AADSTS900144"},
@@ -184,7 +185,7 @@ func TestIdentityBindingAdmin(t *testing.T) {
 		t.Errorf("after a reload the declared binding is back: %d", got)
 	}
 	r.adminDo("DELETE", "/identity-bindings/id-app-secrets", nil, nil)
-	if got := token(); got != 403 {
+	if got := token(); got != 401 {
 		t.Errorf("without a binding: %d", got)
 	}
 }

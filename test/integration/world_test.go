@@ -76,6 +76,9 @@ type world struct {
 	mount v1alpha1.CSIDriverProviderClient
 	// identities are the client ids by name.
 	identities map[string]string
+	// configure and connect change what the emulator and the provider's tokens are made of; nil for nothing.
+	configure func(*emulator.Config)
+	connect   func(*entra.Config)
 }
 
 // newWorld makes a world whose managed identities have the given federated credentials (YAML, "" for none). All may read the vaults but
@@ -129,10 +132,14 @@ func (w *world) startEmulator(state string) {
 	if err := os.WriteFile(file, []byte(state), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
-	azure, err := emulator.New(emulator.Config{
+	config := emulator.Config{
 		Listen: "127.0.0.1:0", ProxyListen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", StateFile: file,
 		Audit: &syncBuffer{}, Log: slog.New(slog.DiscardHandler),
-	})
+	}
+	if w.configure != nil {
+		w.configure(&config)
+	}
+	azure, err := emulator.New(config)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -173,7 +180,11 @@ func (w *world) serve(patience time.Duration, objects func(*keyvault.Reader) pro
 	transport := entra.NewTransport(http.ProxyURL(&url.URL{Scheme: "http", Host: w.azure.Addresses().Proxy}))
 	transport.TLSClientConfig = &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}
 	w.t.Cleanup(transport.CloseIdleConnections)
-	tokens, err := entra.New(entra.Config{Transport: transport, ApplicationID: "vaultferry/test", Timeout: patience})
+	config := entra.Config{Transport: transport, ApplicationID: "vaultferry/test", Timeout: patience}
+	if w.connect != nil {
+		w.connect(&config)
+	}
+	tokens, err := entra.New(config)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -42,6 +42,10 @@ func (h *Handler) checkAssertion(c *call, raw string) *Error {
 	return checkTimes(claims, c.now)
 }
 
+func errIssuer(issuer string) *Error {
+	return invalidClient(700211, "%s issuer '%s'. %s %s", mismatch, issuer, pleaseFix, docsLink)
+}
+
 // errNoMatch is what Entra ID answered to every mismatch until 2024, and
 // answers to a credential that has not propagated.
 func errNoMatch(claims jwt.Claims) *Error {
@@ -80,7 +84,7 @@ func match(p directory.Principal, claims jwt.Claims) (directory.FederatedCredent
 	}
 	byIssuer := keep(p.Credentials, func(f directory.FederatedCredential) bool { return f.Issuer == claims.Issuer })
 	if len(byIssuer) == 0 {
-		return none, invalidClient(700211, "%s issuer '%s'. %s %s", mismatch, claims.Issuer, pleaseFix, docsLink)
+		return none, errIssuer(claims.Issuer)
 	}
 	bySubject := keep(byIssuer, func(f directory.FederatedCredential) bool { return f.Subject == claims.Subject })
 	if len(bySubject) == 0 {

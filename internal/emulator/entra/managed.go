@@ -104,7 +104,9 @@ func (h *Handler) authenticateBinding(c *call, _ bool) *Error {
 func (h *Handler) checkBinding(c *call, subject string) *Error {
 	binding, ok := h.cfg.Directory.Binding(c.client.ClientID)
 	if !ok {
-		return refuseBinding(http.StatusForbidden, "the managed identity '"+c.client.ClientID+"' has no identity binding in this cluster")
+		// The proxy passes the request on, and the identity does not trust the
+		// cluster.
+		return errIssuer(c.signIn.issuer)
 	}
 	account, isAccount := strings.CutPrefix(subject, "system:serviceaccount:")
 	for _, allowed := range binding.ServiceAccounts {

@@ -26,12 +26,9 @@ takes seconds. */ -}}
 
 {{- /* vaultferry.emulator.clientEnv: environment that sends a client's calls to
 Entra ID and Key Vault to the emulator. The variables are those that Go programs
-read by themselves. HTTP_PROXY is for the instance metadata service, which is the
-only plain http that a client of Azure speaks; the emulator refuses any other. */ -}}
+read by themselves. */ -}}
 {{- define "vaultferry.emulator.clientEnv" -}}
 - name: HTTPS_PROXY
-  value: http://azure-emulator.{{ .Release.Namespace }}.svc:8080
-- name: HTTP_PROXY
   value: http://azure-emulator.{{ .Release.Namespace }}.svc:8080
 - name: NO_PROXY
   value: {{ .Values.emulator.noProxy | quote }}
