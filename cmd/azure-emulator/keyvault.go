@@ -18,8 +18,8 @@ import (
 func newKeyvault(c *client) *cobra.Command {
 	g := group("keyvault", "Manage vaults and secrets", vaultCreate(c), vaultList(c), vaultShow(c),
 		group("secret", "Manage secrets", secretSet(c), secretShow(c), secretList(c), secretDelete(c), secretSetAttributes(c)))
-	g.AddCommand(vaultUpdate(c), setPolicy(c), deletePolicy(c), newNetworkRule(c))
 	g.PersistentFlags().StringVarP(&c.resourceGroup, "resource-group", "g", "", "resource group (default that of the state file)")
+	g.AddCommand(vaultUpdate(c), setPolicy(c), deletePolicy(c), newNetworkRule(c))
 	return g
 }
 

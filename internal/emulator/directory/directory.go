@@ -91,13 +91,13 @@ type ClientSecret struct {
 
 // A Vault is a key vault.
 type Vault struct {
+	VaultAccess
 	Name, ResourceID, ResourceGroup, Location, TenantID string
 	SubscriptionID                                      string
 	RetentionDays                                       int
 	PurgeProtection                                     bool
 	// Secrets is shared, not a copy.
 	Secrets *secrets.Store
-	VaultAccess
 }
 
 // An Assignment grants a role.

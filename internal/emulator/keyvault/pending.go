@@ -134,13 +134,12 @@ func splitOperation(operation string) (kind, rest string) {
 
 // missing is the answer for an object that is not there yet.
 func (c *call) missing(kind string, deleted bool) *apiError {
-	e := notFound(c.route.object)
+	name, noun := c.route.object, strings.ToLower(kind)
+	text := "A " + noun + " with (name/id) " + name + " was not found in this key vault. " +
+		"If you recently deleted this " + noun + " you may be able to recover it using the correct recovery command. " +
+		"For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125182"
 	if deleted {
-		e.message = "Deleted Secret not found: " + c.route.object
+		text = "Deleted " + kind + " not found: " + name
 	}
-	if kind != "Secret" {
-		e.code = kind + "NotFound"
-		e.message = strings.NewReplacer("A secret", "A "+strings.ToLower(kind), "Deleted Secret", "Deleted "+kind, "this secret", "this "+strings.ToLower(kind)).Replace(e.message)
-	}
-	return e
+	return &apiError{http.StatusNotFound, kind + "NotFound", text, ""}
 }

@@ -141,6 +141,7 @@ type FederatedCredential struct {
 
 // A Vault is a key vault.
 type Vault struct {
+	VaultAccess             `yaml:",inline"`
 	Name                    string   `yaml:"name"`
 	ResourceGroup           string   `yaml:"resourceGroup"`
 	Location                string   `yaml:"location"`
@@ -148,7 +149,6 @@ type Vault struct {
 	SoftDeleteRetentionDays int      `yaml:"softDeleteRetentionDays"`
 	EnablePurgeProtection   bool     `yaml:"enablePurgeProtection"`
 	Secrets                 []Secret `yaml:"secrets"`
-	VaultAccess             `yaml:",inline"`
 }
 
 // A Secret is declared by its one value, or by all its versions, oldest first.
