@@ -68,7 +68,7 @@ func limitsSet(c *client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "set", Short: "Set the limit of a vault, or of each vault", Args: cobra.NoArgs,
 		Long: "Set the limit of a vault, or of each vault. What counts is the sum of the fractions: with 4 transactions and 2 writes allowed,\n" +
-			"two reads and one write fill the window. Requests that are refused, and those without a token, cost nothing.",
+			"two reads and one write fill the window. Only requests that are throttled, and those without a token, cost nothing.",
 		Example: "  azure-emulator limits set --azure                                # Azure's own numbers\n" +
 			"  azure-emulator limits set --vault kv-demo --transactions 20 --window 10s --retry-after 5s",
 		RunE: func(cmd *cobra.Command, _ []string) error {
