@@ -30,6 +30,7 @@ import (
 // server is an API server for Secrets: the field management of k8s.io/apimachinery, which is that of the real one, around a map. What it adds
 // follows k8s.io/apiserver: uid and resourceVersion as preconditions (handlers/patch.go, registry/store.go) and immutable fields.
 type server struct {
+	tb     testing.TB
 	fields *managedfields.FieldManager
 
 	mu       sync.Mutex
@@ -57,7 +58,7 @@ func newServer(t testing.TB) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &server{fields: fields, secrets: map[types.NamespacedName]*corev1.Secret{}, revision: 100, calls: map[string]int{}}
+	return &server{tb: t, fields: fields, secrets: map[types.NamespacedName]*corev1.Secret{}, revision: 100, calls: map[string]int{}}
 }
 
 type noDefaults struct{}

@@ -498,7 +498,20 @@ func TestConfirmedContentIsNotReplacedByWhatWasReadBefore(t *testing.T) {
 	wantOutcome(t, sync("one", 0), secretsync.Created)
 	wantOutcome(t, sync("one", 2*time.Minute), secretsync.Unchanged)
 	wantOutcome(t, sync("before", time.Minute), secretsync.Skipped)
-	wantOutcome(t, sync("two", 3*time.Minute), secretsync.Updated)
+	wantOutcome(t, sync("two", 4*time.Minute), secretsync.Updated)
+}
+
+func TestConfirmationCountsForThatContentOnly(t *testing.T) {
+	s := newServer(t)
+	syncer := newSyncer(t, secretsync.Config{API: s, Recheck: time.Hour})
+	sync := func(content string, at time.Duration) secretsync.Result {
+		return only(t, syncer.Sync(t.Context(), volume(content, start.Add(at))))
+	}
+	wantOutcome(t, sync("one", 0), secretsync.Created)
+	wantOutcome(t, sync("one", 3*time.Minute), secretsync.Unchanged)
+	// Another node, which does not know of the confirmation.
+	wantOutcome(t, sync1(t, s, volume("two", start.Add(time.Minute))), secretsync.Updated)
+	wantOutcome(t, sync("three", 2*time.Minute), secretsync.Updated)
 }
 
 func TestOneBadEntryDoesNotStopTheOthers(t *testing.T) {

@@ -5,6 +5,7 @@ package secretsync
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/pem"
 	"maps"
 	"slices"
 
@@ -91,8 +92,8 @@ func (e entry) tlsData(sources map[string]secret.File) (map[string]secret.Value,
 	if !wanted {
 		return data, nil
 	}
-	if caFile.Path != certificateFile.Path && caFile.Path != keyFile.Path {
-		if ca, problem = e.certificates(caFile); problem != nil {
+	if caFile.Path != certificateFile.Path {
+		if ca, problem = e.issuers(caFile, crt); problem != nil {
 			return nil, problem
 		}
 	} else if len(ca) == 0 && selfSigned(both.Certificates) {
@@ -113,12 +114,18 @@ func (e entry) parse(file secret.File) (pemfile.Bundle, *reason.Error) {
 	return bundle, nil
 }
 
-func (e entry) certificates(file secret.File) ([]byte, *reason.Error) {
+// issuers returns the certificates of a file in PEM, without the leaf of crt unless there is nothing else.
+func (e entry) issuers(file secret.File, crt []byte) ([]byte, *reason.Error) {
 	bundle, problem := e.parse(file)
 	if problem != nil {
 		return nil, problem
 	}
-	return pemfile.Bundle{Certificates: bundle.Certificates}.PEM(), nil
+	leaf, _ := pem.Decode(crt)
+	others := slices.DeleteFunc(slices.Clone(bundle.Certificates), func(c pemfile.Certificate) bool { return bytes.Equal(c.DER(), leaf.Bytes) })
+	if len(others) == 0 && selfSigned(bundle.Certificates) {
+		others = bundle.Certificates
+	}
+	return pemfile.Bundle{Certificates: others}.PEM(), nil
 }
 
 // selfSigned reports whether the only certificate is its own issuer.
