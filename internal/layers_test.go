@@ -41,23 +41,24 @@ var layers = map[string]layer{
 	"internal/reason/catalog": {
 		ours: []string{"internal/reason"}, never: []string{kubernetes, azure}, why: "text about reasons",
 	},
+	"internal/tracing":   {ours: []string{"internal/reason"}, never: []string{kubernetes, azure}, why: "shared by driver and provider"},
 	"internal/telemetry": {ours: []string{"internal/secret", "internal/reason"}, never: []string{kubernetes, azure}, why: "shared by all processes"},
-	"internal/entra":     {ours: []string{"internal/reason", "internal/secret"}, never: []string{kubernetes}, why: "Azure without Kubernetes"},
+	"internal/entra":     {ours: []string{"internal/reason", "internal/secret", "internal/tracing"}, never: []string{kubernetes}, why: "Azure without Kubernetes"},
 	"internal/volume":    {ours: []string{"internal/reason", "internal/secret"}, never: []string{kubernetes, azure, grpc}, why: "files and mounts"},
 	"internal/keyvault": {
-		ours:  []string{"internal/entra", "internal/pemfile", "internal/reason", "internal/secret"},
+		ours:  []string{"internal/entra", "internal/pemfile", "internal/reason", "internal/secret", "internal/tracing"},
 		never: []string{kubernetes}, why: "Azure without Kubernetes",
 	},
 	"internal/provider": {
 		ours: []string{
 			"api/provider/v1alpha1", "internal/entra", "internal/keyvault", "internal/pemfile", "internal/reason", "internal/secret",
-			"internal/telemetry",
+			"internal/telemetry", "internal/tracing",
 		},
 		never: []string{kubernetes}, why: "Azure without Kubernetes",
 	},
 	"internal/driver": {
 		ours: []string{
-			"api/v1", "api/provider/v1alpha1", "internal/reason", "internal/secret", "internal/telemetry", "internal/secretsync", "internal/volume",
+			"api/v1", "api/provider/v1alpha1", "internal/reason", "internal/secret", "internal/telemetry", "internal/tracing", "internal/secretsync", "internal/volume",
 		},
 		never: []string{azure}, why: "any provider plugs in",
 	},

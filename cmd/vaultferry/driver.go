@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -133,7 +135,9 @@ func runDriver(ctx context.Context, f *driverFlags, env environment) error {
 	if err != nil {
 		return err
 	}
-	return serveDriver(ctx, f, path, config, log)
+	tracer, flush := startTracing(ctx, "driver", env, log, attribute.String("k8s.node.name", f.nodeID))
+	defer flush()
+	return serveDriver(ctx, f, path, config, tracer, log)
 }
 
 func kubeConfig(file string) (*rest.Config, error) {
@@ -147,7 +151,7 @@ func kubeConfig(file string) (*rest.Config, error) {
 	return config, nil
 }
 
-func serveDriver(ctx context.Context, f *driverFlags, socket string, config *rest.Config, log *slog.Logger) error {
+func serveDriver(ctx context.Context, f *driverFlags, socket string, config *rest.Config, tracer trace.Tracer, log *slog.Logger) error {
 	build := telemetry.NewBuild(version)
 	registry := telemetry.NewRegistry("driver", build)
 	kube, err := driver.NewKube(config)
@@ -186,7 +190,7 @@ func serveDriver(ctx context.Context, f *driverFlags, socket string, config *res
 	node := driver.NewNode(driver.NodeConfig{
 		ID: f.nodeID, RefreshInterval: interval,
 		Mounter: volume.NewTmpfs(f.volumeSize), Classes: driver.NewClassWatch(ctx, kube), Providers: providers,
-		Events: events, Status: statuses, Secrets: secrets, Metrics: metrics, Log: log, Accounts: kube,
+		Events: events, Status: statuses, Secrets: secrets, Metrics: metrics, Log: log, Accounts: kube, Tracer: tracer,
 	})
 	registration := &driver.Registration{Name: f.driverName, Endpoint: f.registrationEndpoint, Log: log}
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vaultferry/vaultferry/internal/entra"
@@ -162,7 +163,9 @@ func runProvider(ctx context.Context, f *providerFlags, env environment) error {
 	if err != nil {
 		return err
 	}
-	server, err := f.server(metrics, log)
+	tracer, flush := startTracing(ctx, "provider", env, log)
+	defer flush()
+	server, err := f.server(metrics, tracer, log)
 	if err != nil {
 		return err
 	}
@@ -188,7 +191,7 @@ func runProvider(ctx context.Context, f *providerFlags, env environment) error {
 }
 
 // server wires the provider's parts.
-func (f *providerFlags) server(metrics *provider.Metrics, log *slog.Logger) (*provider.Server, error) {
+func (f *providerFlags) server(metrics *provider.Metrics, tracer trace.Tracer, log *slog.Logger) (*provider.Server, error) {
 	transport := entra.NewTransport(http.ProxyFromEnvironment)
 	tokens, err := entra.New(entra.Config{
 		Transport: transport, ApplicationID: f.applicationID(), TokenProxy: f.tokenProxy, Observe: metrics.TokenRequested,
@@ -207,7 +210,7 @@ func (f *providerFlags) server(metrics *provider.Metrics, log *slog.Logger) (*pr
 		Objects:           keyvault.NewCache(reader, keyvault.CacheConfig{Window: f.freshness, Observer: metrics}),
 		Session:           func(login entra.Login) keyvault.TokenSource { return tokens.Session(login) },
 		ConstructPEMChain: f.pemChain, SeparateFiles: f.separateFiles, HistoryPlusOne: f.historyPlusOne,
-		Logger: log, Metrics: metrics,
+		Logger: log, Metrics: metrics, Tracer: tracer,
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
 	"github.com/vaultferry/vaultferry/internal/reason"
@@ -57,7 +58,7 @@ type ContentSource interface {
 	Mount(ctx context.Context, provider string, req *v1alpha1.MountRequest, waiting func(*reason.Error)) (*v1alpha1.MountResponse, error)
 }
 
-// NodeConfig is what a Node needs. All fields but RefreshInterval and Accounts are required.
+// NodeConfig is what a Node needs. All fields but RefreshInterval, Tracer and Accounts are required.
 type NodeConfig struct {
 	// ID is the node's name.
 	ID string
@@ -72,6 +73,8 @@ type NodeConfig struct {
 	Secrets   Secrets
 	Metrics   *Metrics
 	Log       *slog.Logger
+	// Tracer, where set, records each publish and each refresh.
+	Tracer trace.Tracer
 	// Accounts, where set, lets the driver tell of two client ids that differ.
 	Accounts Accounts
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
 	"github.com/vaultferry/vaultferry/internal/reason"
+	"github.com/vaultferry/vaultferry/internal/tracing"
 )
 
 const (
@@ -171,6 +172,7 @@ func (p *Providers) dial(path string) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithAuthority(authority),
 		grpc.WithNoProxy(),
+		grpc.WithUnaryInterceptor(tracing.ClientInterceptor()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(p.MaxAnswerBytes)),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: socketPoll, Multiplier: 1.5, Jitter: 0.2, MaxDelay: time.Second},

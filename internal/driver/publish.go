@@ -13,6 +13,7 @@ import (
 	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
 	v1 "github.com/vaultferry/vaultferry/api/v1"
 	"github.com/vaultferry/vaultferry/internal/reason"
+	"github.com/vaultferry/vaultferry/internal/tracing"
 	"github.com/vaultferry/vaultferry/internal/volume"
 )
 
@@ -109,9 +110,10 @@ func (o outcome) provider() string {
 }
 
 // bring fetches the volume's content and puts it in place.
-func (n *Node) bring(ctx context.Context, p publication, from state) (outcome, error) {
-	done := outcome{first: from != published}
-	var err error
+func (n *Node) bring(ctx context.Context, p publication, from state) (done outcome, err error) {
+	done = outcome{first: from != published}
+	ctx, end := n.traced(ctx, p, done.first)
+	defer func() { end(err) }()
 	if done.class, err = n.Classes.Get(ctx, p.target, p.pod.namespace, p.class); err != nil {
 		return done, err
 	}
@@ -120,6 +122,16 @@ func (n *Node) bring(ctx context.Context, p publication, from state) (outcome, e
 	}
 	done.changed, err = n.write(p, done.content)
 	return done, err
+}
+
+// traced begins the span of a publish or a refresh.
+func (n *Node) traced(ctx context.Context, p publication, first bool) (context.Context, func(error)) {
+	name := "refresh volume"
+	if first {
+		name = "publish volume"
+	}
+	return tracing.Root(ctx, n.Tracer, name,
+		tracing.Namespace.String(p.pod.namespace), tracing.Pod.String(p.pod.name), tracing.Class.String(p.class))
 }
 
 func (n *Node) stateOf(target string) (state, error) {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/vaultferry/vaultferry/internal/reason"
+	"github.com/vaultferry/vaultferry/internal/tracing"
 )
 
 const (
@@ -118,6 +119,9 @@ func (c *credential) share(ctx context.Context, login Login, scope, claims strin
 
 // exchange asks Entra ID for a token and keeps it.
 func (c *credential) exchange(ctx context.Context, login Login, scope, claims string) (token azcore.AccessToken, err error) {
+	ctx, end := tracing.Start(ctx, "token exchange",
+		tracing.Identity.String(c.identity.Mode.String()), tracing.ClientID.String(c.identity.ClientID))
+	defer func() { end(err) }()
 	if observe, started := c.tokens.config.Observe, time.Now(); observe != nil {
 		defer func() { observe(err, time.Since(started)) }()
 	}

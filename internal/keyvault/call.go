@@ -20,6 +20,18 @@ const (
 	opVersions
 )
 
+// String implements [fmt.Stringer] with the name of the operation's span.
+func (o operation) String() string {
+	switch o {
+	case opList:
+		return "list objects"
+	case opVersions:
+		return "list versions"
+	case opGet:
+	}
+	return "read object"
+}
+
 // kind is what differs between the types of objects, in the words of Azure.
 type kind struct {
 	noun string

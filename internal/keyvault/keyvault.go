@@ -18,6 +18,7 @@ import (
 
 	"github.com/vaultferry/vaultferry/internal/entra"
 	"github.com/vaultferry/vaultferry/internal/reason"
+	"github.com/vaultferry/vaultferry/internal/tracing"
 )
 
 const (
@@ -115,12 +116,15 @@ func (r *Reader) observed(ctx context.Context, c call, do func() error, observe 
 		return c.throttled(wait, "it was asked to wait before")
 	}
 	started := time.Now()
+	ctx, end := tracing.Start(ctx, c.op.String(),
+		tracing.Vault.String(c.item.Vault), tracing.ObjectType.String(c.item.Type), tracing.Object.String(c.item.Name))
 	defer func() {
 		// A panic in this goroutine would end the process.
 		if p := recover(); p != nil {
 			err = reason.New(reason.Unexpected, "", "reading %s ended in a panic (%T)", c.describe(), p)
 		}
 		observe(err, time.Since(started))
+		end(err)
 	}()
 	if err := do(); err != nil {
 		return r.explain(ctx, err, c)

@@ -17,6 +17,7 @@ import (
 	"github.com/vaultferry/vaultferry/internal/entra"
 	"github.com/vaultferry/vaultferry/internal/keyvault"
 	"github.com/vaultferry/vaultferry/internal/reason"
+	"github.com/vaultferry/vaultferry/internal/tracing"
 )
 
 // failurePrefix begins the gRPC message of a failed mount; monitoring looks for it.
@@ -40,6 +41,7 @@ func (s *Server) Mount(ctx context.Context, request *v1alpha1.MountRequest) (*v1
 		return nil, asStatus(err, "")
 	}
 	c, err := parseClass(asked.attributes, asked.secrets, s.clouds)
+	tracing.Annotate(ctx, tracing.Namespace.String(c.podNamespace), tracing.Pod.String(c.podName), tracing.Class.String(c.name), tracing.Vault.String(c.vault))
 	var answer *v1alpha1.MountResponse
 	if err == nil {
 		answer, err = s.fetch(ctx, c, asked)

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -19,6 +20,7 @@ import (
 	"github.com/vaultferry/vaultferry/internal/entra"
 	"github.com/vaultferry/vaultferry/internal/keyvault"
 	"github.com/vaultferry/vaultferry/internal/reason"
+	"github.com/vaultferry/vaultferry/internal/tracing"
 )
 
 const (
@@ -69,6 +71,8 @@ type Config struct {
 	Grace time.Duration
 	// Logger receives one line per call. Required.
 	Logger *slog.Logger
+	// Tracer, where set, records each call.
+	Tracer trace.Tracer
 	// Metrics, where set, counts the calls.
 	Metrics *Metrics
 }
@@ -115,7 +119,11 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	server := grpc.NewServer(grpc.UnaryInterceptor(s.intercept), grpc.MaxRecvMsgSize(maxRequest))
+	intercept := []grpc.UnaryServerInterceptor{s.intercept}
+	if s.config.Tracer != nil {
+		intercept = append(intercept, tracing.ServerInterceptor(s.config.Tracer, v1alpha1.CSIDriverProvider_ServiceDesc.ServiceName))
+	}
+	server := grpc.NewServer(grpc.ChainUnaryInterceptor(intercept...), grpc.MaxRecvMsgSize(maxRequest))
 	v1alpha1.RegisterCSIDriverProviderServer(server, s)
 	alive := health.NewServer()
 	grpc_health_v1.RegisterHealthServer(server, alive)

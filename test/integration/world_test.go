@@ -25,6 +25,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -74,6 +75,10 @@ type world struct {
 	admin *admin.Client
 	log   *syncBuffer
 	mount v1alpha1.CSIDriverProviderClient
+	// sockets is the directory with the provider's socket.
+	sockets string
+	// tracer is the provider's; nil for no traces.
+	tracer trace.Tracer
 	// identities are the client ids by name.
 	identities map[string]string
 	// configure and connect change what the emulator and the provider's tokens are made of; nil for nothing.
@@ -85,11 +90,17 @@ type world struct {
 // those whose name begins with "norole".
 func newWorld(t *testing.T, identities map[string]string) *world {
 	t.Helper()
+	return newTracedWorld(t, identities, nil)
+}
+
+// newTracedWorld is newWorld with a tracer for the provider.
+func newTracedWorld(t *testing.T, identities map[string]string, tracer trace.Tracer) *world {
+	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, key: key, log: &syncBuffer{}, identities: map[string]string{}}
+	w := &world{t: t, key: key, log: &syncBuffer{}, tracer: tracer, identities: map[string]string{}}
 	w.startEmulator(w.state(identities))
 	w.startProvider()
 	t.Cleanup(func() {
@@ -198,10 +209,11 @@ func (w *world) serve(patience time.Duration, objects func(*keyvault.Reader) pro
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	w.sockets = dir
 	socket := filepath.Join(dir, "azure.sock")
 	server, err := provider.New(provider.Config{
 		Endpoint: "unix://" + socket, Version: "test", Objects: objects(reader), Logger: slog.New(slog.NewJSONHandler(w.log, nil)),
-		Session: func(login entra.Login) keyvault.TokenSource { return tokens.Session(login) }, Budget: patience,
+		Session: func(login entra.Login) keyvault.TokenSource { return tokens.Session(login) }, Budget: patience, Tracer: w.tracer,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -259,13 +271,16 @@ func (w *world) class(identity string, secrets ...string) map[string]string {
 // publish calls Mount as the driver does.
 func (w *world) publish(class map[string]string) (*v1alpha1.MountResponse, error) {
 	w.t.Helper()
+	return w.mount.Mount(context.Background(), w.request(class))
+}
+
+func (w *world) request(class map[string]string) *v1alpha1.MountRequest {
+	w.t.Helper()
 	attributes, err := json.Marshal(class)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return w.mount.Mount(context.Background(), &v1alpha1.MountRequest{
-		Attributes: string(attributes), Secrets: "null", Permission: "420", TargetPath: "/unused",
-	})
+	return &v1alpha1.MountRequest{Attributes: string(attributes), Secrets: "null", Permission: "420", TargetPath: "/unused"}
 }
 
 // do calls the emulator's admin API.
