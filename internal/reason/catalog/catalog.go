@@ -43,6 +43,8 @@ const (
 	AfterFix
 	// NewPod: what is wrong stands in the pod, which cannot be changed.
 	NewPod
+	// NextRefresh: kubelet has no part in it, and the driver tries again.
+	NextRefresh
 	// NoFailure: nothing failed, so nothing is tried again.
 	NoFailure
 )
@@ -57,6 +59,8 @@ func (r Retry) String() string {
 	case NewPod:
 		return "Not where the pod is what is wrong, since its volumes cannot be changed: correct its manifest, or the template of its workload, " +
 			"and let it be created again."
+	case NextRefresh:
+		return "Kubelet has no part in it, since the volume is published. The driver tries again with the next refresh."
 	case NoFailure:
 		return "There is nothing to try again: the volume is published."
 	}
@@ -77,6 +81,7 @@ func Areas() []Area {
 		{"Identity", "The pod or the node cannot show who it is.", identityEntries()},
 		{"Entra ID", "Entra ID gives no access token for the identity.", entraEntries()},
 		{"Key Vault", "The vault does not hand out an object.", vaultEntries()},
+		{"Kubernetes Secrets", "Mounted files do not become the Secret that `secretObjects` asks for. The volume and its pod are not affected.", syncEntries()},
 		{"Node", "Something is wrong between kubelet, the driver and the API server.", nodeEntries()},
 		{"Provider protocol", "Driver and provider do not come together. This concerns providers of every vendor.", protocolEntries()},
 	}
