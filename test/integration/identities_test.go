@@ -93,7 +93,7 @@ func (w *world) bindingClass(account string) map[string]string {
 	w.t.Helper()
 	const audience = "api://AKSIdentityBinding"
 	tokens, err := json.Marshal(map[string]any{audience: map[string]string{
-		"token":               w.token("system:serviceaccount:payments:"+account, issuer, audience, time.Hour),
+		"token":               w.tokenFor("system:serviceaccount:payments:"+account, audience, time.Hour),
 		"expirationTimestamp": time.Now().Add(time.Hour).Format(time.RFC3339),
 	}})
 	if err != nil {

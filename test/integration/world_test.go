@@ -232,13 +232,18 @@ func (w *world) serve(patience time.Duration, objects func(*keyvault.Reader) pro
 // token is what kubelet would send for a service account.
 func (w *world) token(sub string, life time.Duration) string {
 	w.t.Helper()
+	return w.tokenFor(sub, entra.DefaultAudience, life)
+}
+
+func (w *world) tokenFor(sub, audience string, life time.Duration) string {
+	w.t.Helper()
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: w.key}, (&jose.SignerOptions{}).WithHeader("kid", "k1").WithType("JWT"))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	now := time.Now()
 	token, err := jwt.Signed(signer).Claims(map[string]any{
-		"iss": issuer, "sub": sub, "aud": []string{entra.DefaultAudience}, "iat": now.Add(-time.Minute).Unix(), "nbf": now.Add(-time.Minute).Unix(),
+		"iss": issuer, "sub": sub, "aud": []string{audience}, "iat": now.Add(-time.Minute).Unix(), "nbf": now.Add(-time.Minute).Unix(),
 		"exp": now.Add(life).Unix(),
 	}).Serialize()
 	if err != nil {
