@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,8 +15,9 @@ import (
 )
 
 func newKeyvault(c *client) *cobra.Command {
-	g := group("keyvault", "Manage vaults and secrets", vaultCreate(c), vaultList(c), vaultShow(c),
-		group("secret", "Manage secrets", secretSet(c), secretShow(c), secretList(c), secretDelete(c), secretSetAttributes(c)))
+	g := group("keyvault", "Manage vaults, secrets, keys and certificates", vaultCreate(c), vaultList(c), vaultShow(c),
+		group("secret", "Manage secrets", secretSet(c), secretShow(c), secretList(c), secretDelete(c), secretSetAttributes(c)),
+		newKey(c), newCertificate(c))
 	g.PersistentFlags().StringVarP(&c.resourceGroup, "resource-group", "g", "", "resource group (default that of the state file)")
 	g.AddCommand(vaultUpdate(c), setPolicy(c), deletePolicy(c), newNetworkRule(c))
 	return g
@@ -64,56 +64,32 @@ func secretColumns() []column {
 
 // secretFlags are the flags of the commands on one secret.
 type secretFlags struct {
-	vault, name          string
-	value, file, version string
-	contentType          string
-	tags                 map[string]string
-	expires, notBefore   string
-	enabled, disabled    bool
+	objectFlags
+	value, file string
+	contentType string
 }
 
-func (f *secretFlags) named(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().StringVar(&f.vault, "vault-name", "", "name of the vault")
-	cmd.Flags().StringVarP(&f.name, "name", "n", "", "name of the secret")
-	return require(cmd, "vault-name", "name")
-}
-
-func (f *secretFlags) path() string {
-	return "/vaults/" + url.PathEscape(f.vault) + "/secrets/" + url.PathEscape(f.name)
+func newSecretFlags() secretFlags {
+	return secretFlags{objectFlags: objectFlags{collection: "secrets", noun: "secret"}}
 }
 
 func (f *secretFlags) attributes(cmd *cobra.Command) {
-	fl := cmd.Flags()
-	fl.StringVar(&f.contentType, "content-type", "", "content type")
-	fl.StringToStringVar(&f.tags, "tags", nil, "tags as name=value (repeatable)")
-	fl.StringVar(&f.expires, "expires", "", "time after which the secret is said to be expired, e.g. 2027-01-31T00:00:00Z")
-	fl.StringVar(&f.notBefore, "not-before", "", "time before which the secret is said not to be valid")
+	f.objectFlags.attributes(cmd)
+	cmd.Flags().StringVar(&f.contentType, "content-type", "", "content type")
 }
 
 // request turns the flags that were given into a request.
 func (f *secretFlags) request(cmd *cobra.Command) (admin.SecretRequest, error) {
-	req := admin.SecretRequest{Tags: f.tags, Version: f.version}
+	attributes, err := f.objectFlags.request(cmd)
+	req := admin.SecretRequest{AttributesRequest: attributes}
 	if cmd.Flags().Changed("content-type") {
 		req.ContentType = &f.contentType
 	}
-	for _, one := range []struct {
-		flag, text string
-		field      **time.Time
-	}{{"--expires", f.expires, &req.Expires}, {"--not-before", f.notBefore, &req.NotBefore}} {
-		if one.text == "" {
-			continue
-		}
-		t, err := time.Parse(time.RFC3339, one.text)
-		if err != nil {
-			return req, usagef("%s %q: use a time such as 2027-01-31T00:00:00Z", one.flag, one.text)
-		}
-		*one.field = &t
-	}
-	return req, nil
+	return req, err
 }
 
 func secretSet(c *client) *cobra.Command {
-	var f secretFlags
+	f := newSecretFlags()
 	cmd := f.named(&cobra.Command{
 		Use: "set", Short: "Set a secret, which makes a new version", Args: cobra.NoArgs,
 		Long: "Set a secret, which makes a new version. Prefer --file: what stands in --value is seen by everybody who can list processes.",
@@ -127,15 +103,13 @@ func secretSet(c *client) *cobra.Command {
 			if req.Value, err = f.readValue(cmd); err != nil {
 				return err
 			}
-			enabled := !f.disabled
-			req.Enabled, req.Version = &enabled, ""
 			return c.print(cmd, http.MethodPut, f.path(), req, secretColumns()...)
 		},
 	})
 	f.attributes(cmd)
 	cmd.Flags().StringVar(&f.value, "value", "", "value, as with az; it shows in the list of processes")
 	cmd.Flags().StringVarP(&f.file, "file", "f", "", "file with the value, taken byte for byte; - for standard input")
-	cmd.Flags().BoolVar(&f.disabled, "disabled", false, "make the version disabled")
+	f.create(cmd)
 	cmd.MarkFlagsOneRequired("value", "file")
 	cmd.MarkFlagsMutuallyExclusive("value", "file")
 	return cmd
@@ -160,32 +134,25 @@ func (f *secretFlags) readValue(cmd *cobra.Command) (*string, error) {
 }
 
 func secretShow(c *client) *cobra.Command {
-	var f secretFlags
+	f := newSecretFlags()
 	cmd := f.named(&cobra.Command{Use: "show", Short: "Show a secret with its value", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return c.print(cmd, http.MethodGet, f.path()+"?version="+url.QueryEscape(f.version), nil, append(secretColumns(), column{"Value", "value"})...)
+		return c.print(cmd, http.MethodGet, f.path()+f.versionQuery(), nil, append(secretColumns(), column{"Value", "value"})...)
 	}})
-	cmd.Flags().StringVarP(&f.version, "version", "v", "", "version (default the latest)")
+	f.versioned(cmd)
 	return cmd
 }
 
 func secretList(c *client) *cobra.Command {
-	var vault string
-	cmd := &cobra.Command{Use: "list", Short: "List secrets, without values", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return c.print(cmd, http.MethodGet, "/vaults/"+url.PathEscape(vault)+"/secrets", nil, secretColumns()...)
-	}}
-	cmd.Flags().StringVar(&vault, "vault-name", "", "name of the vault")
-	return require(cmd, "vault-name")
+	return listObjects(c, "secrets", "List secrets, without values", secretColumns())
 }
 
 func secretDelete(c *client) *cobra.Command {
-	var f secretFlags
-	return f.named(&cobra.Command{Use: "delete", Short: "Delete a secret; it stays recoverable", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return c.print(cmd, http.MethodDelete, f.path(), nil, secretColumns()...)
-	}})
+	f := newSecretFlags()
+	return f.delete(c, secretColumns())
 }
 
 func secretSetAttributes(c *client) *cobra.Command {
-	var f secretFlags
+	f := newSecretFlags()
 	cmd := f.named(&cobra.Command{
 		Use: "set-attributes", Short: "Change a secret's attributes", Args: cobra.NoArgs,
 		Example: "  azure-emulator keyvault secret set-attributes --vault-name kv-platform-prod --name db --enabled=false",
@@ -194,14 +161,10 @@ func secretSetAttributes(c *client) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if cmd.Flags().Changed("enabled") {
-				req.Enabled = &f.enabled
-			}
 			return c.print(cmd, http.MethodPatch, f.path(), req, secretColumns()...)
 		},
 	})
 	f.attributes(cmd)
-	cmd.Flags().BoolVar(&f.enabled, "enabled", true, "whether the version may be read: --enabled=false disables it")
-	cmd.Flags().StringVarP(&f.version, "version", "v", "", "version (default the latest)")
+	f.change(cmd)
 	return cmd
 }

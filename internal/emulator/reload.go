@@ -38,11 +38,11 @@ func (e *Emulator) Reload() error {
 		return err
 	}
 	e.clock.declare(time.Duration(st.ClockOffset))
-	e.directory.Apply(st)
+	e.stateError = e.directory.Apply(st)
 	e.faults.Declare(faults)
 	e.limits.Declare(limits)
 	e.stateLoaded = e.cfg.Now()
-	return nil
+	return e.stateError
 }
 
 func declaredFaults(file string, list []state.Fault) ([]fault.Fault, error) {

@@ -12,11 +12,13 @@ import (
 	"os"
 	"strings"
 
+	"github.com/vaultferry/vaultferry/internal/emulator/certs"
 	"github.com/vaultferry/vaultferry/internal/emulator/directory"
 	"github.com/vaultferry/vaultferry/internal/emulator/fault"
+	"github.com/vaultferry/vaultferry/internal/emulator/keys"
 	"github.com/vaultferry/vaultferry/internal/emulator/limit"
+	"github.com/vaultferry/vaultferry/internal/emulator/objects"
 	"github.com/vaultferry/vaultferry/internal/emulator/record"
-	"github.com/vaultferry/vaultferry/internal/emulator/secrets"
 )
 
 // maxBody bounds a request's body, in bytes.
@@ -65,6 +67,11 @@ func New(cfg Config) *Server {
 type handlerFunc func(r *http.Request) (any, error)
 
 func (s *Server) routes() {
+	for _, more := range []map[string]handlerFunc{s.keyRoutes(), s.certificateRoutes()} {
+		for pattern, handle := range more {
+			s.mux.Handle(pattern, s.json(handle))
+		}
+	}
 	for pattern, handle := range map[string]handlerFunc{
 		"GET /status":               s.status,
 		"POST /reload":              s.reload,
@@ -179,12 +186,21 @@ func explain(err error) (status int, code, text string) {
 		{directory.ErrInvalid, http.StatusBadRequest, "BadRequest"},
 		{fault.ErrInvalid, http.StatusBadRequest, "BadRequest"},
 		{limit.ErrInvalid, http.StatusBadRequest, "BadRequest"},
-		{secrets.ErrNotFound, http.StatusNotFound, "SecretNotFound"},
-		{secrets.ErrDeleted, http.StatusConflict, "ObjectIsDeletedButRecoverable"},
+		{objects.ErrNotFound, http.StatusNotFound, "ObjectNotFound"},
+		{objects.ErrDeleted, http.StatusConflict, "ObjectIsDeletedButRecoverable"},
+		{objects.ErrExists, http.StatusConflict, "Conflict"},
+		{objects.ErrManaged, http.StatusForbidden, "ObjectManagedByKeyVault"},
+		{certs.ErrPending, http.StatusConflict, "Conflict"},
+		{certs.ErrNoIssuer, http.StatusNotFound, "IssuerNotFound"},
+		{keys.ErrNotSupported, http.StatusNotImplemented, "NotImplemented"},
 	} {
 		if errors.Is(err, known.err) {
 			return known.status, known.code, strings.TrimPrefix(err.Error(), known.err.Error()+": ")
 		}
+	}
+	var invalid *keys.Invalid
+	if errors.As(err, &invalid) {
+		return http.StatusBadRequest, "BadParameter", err.Error()
 	}
 	return http.StatusInternalServerError, "InternalError", err.Error()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/vaultferry/vaultferry/internal/emulator/directory"
 	"github.com/vaultferry/vaultferry/internal/emulator/fault"
 	"github.com/vaultferry/vaultferry/internal/emulator/keyvault"
+	"github.com/vaultferry/vaultferry/internal/emulator/objects"
 	"github.com/vaultferry/vaultferry/internal/emulator/secrets"
 )
 
@@ -152,16 +153,18 @@ type VaultRequest struct {
 
 // Secret is what `az keyvault secret show` prints; lists leave out the value.
 type Secret struct {
-	Attributes  SecretAttributes  `json:"attributes"`
+	Attributes  ObjectAttributes  `json:"attributes"`
 	ContentType *string           `json:"contentType"`
 	ID          string            `json:"id"`
+	KID         string            `json:"kid,omitempty"`
+	Managed     bool              `json:"managed,omitempty"`
 	Name        string            `json:"name"`
 	Tags        map[string]string `json:"tags"`
 	Value       *string           `json:"value,omitempty"`
 }
 
-// SecretAttributes are the attributes of a Secret.
-type SecretAttributes struct {
+// ObjectAttributes are the attributes of a secret, key or certificate.
+type ObjectAttributes struct {
 	Created         time.Time  `json:"created"`
 	Enabled         bool       `json:"enabled"`
 	Expires         *time.Time `json:"expires"`
@@ -171,22 +174,29 @@ type SecretAttributes struct {
 	Updated         time.Time  `json:"updated"`
 }
 
-func (s *Server) secretOf(v directory.Vault, sec secrets.Secret, withValue bool) Secret {
+func (s *Server) secretOf(v directory.Vault, sec objects.Item[secrets.Secret], withValue bool) Secret {
 	out := Secret{
 		ID: s.vaultURI(v.Name) + "/secrets/" + sec.Name + "/" + sec.Version, Name: sec.Name, Tags: sec.Tags,
-		Attributes: SecretAttributes{
-			Created: time.Unix(sec.Created, 0).UTC(), Updated: time.Unix(sec.Updated, 0).UTC(), Enabled: sec.Enabled,
-			Expires: instant(sec.Expires), NotBefore: instant(sec.NotBefore),
-			RecoverableDays: v.RetentionDays, RecoveryLevel: keyvault.RecoveryLevel(v.RetentionDays, v.PurgeProtection),
-		},
+		Attributes: attributesOf(v, sec), Managed: sec.Managed,
 	}
-	if sec.ContentType != "" {
-		out.ContentType = &sec.ContentType
+	if sec.Managed {
+		out.KID = s.vaultURI(v.Name) + "/keys/" + sec.Name + "/" + sec.Version
+	}
+	if sec.Content.ContentType != "" {
+		out.ContentType = &sec.Content.ContentType
 	}
 	if withValue {
-		out.Value = &sec.Value
+		out.Value = &sec.Content.Value
 	}
 	return out
+}
+
+func attributesOf[T any](v directory.Vault, it objects.Item[T]) ObjectAttributes {
+	return ObjectAttributes{
+		Created: time.Unix(it.Created, 0).UTC(), Updated: time.Unix(it.Updated, 0).UTC(), Enabled: it.Enabled,
+		Expires: instant(it.Expires), NotBefore: instant(it.NotBefore),
+		RecoverableDays: v.RetentionDays, RecoveryLevel: keyvault.RecoveryLevel(v.RetentionDays, v.PurgeProtection),
+	}
 }
 
 func instant(seconds *int64) *time.Time {
@@ -199,14 +209,9 @@ func instant(seconds *int64) *time.Time {
 
 // SecretRequest sets a secret (with Value) or changes its attributes.
 type SecretRequest struct {
-	Value       *string           `json:"value,omitempty"`
-	ContentType *string           `json:"contentType,omitempty"`
-	Tags        map[string]string `json:"tags,omitempty"`
-	Enabled     *bool             `json:"enabled,omitempty"`
-	Expires     *time.Time        `json:"expires,omitempty"`
-	NotBefore   *time.Time        `json:"notBefore,omitempty"`
-	// Version is for changing attributes of another version than the latest.
-	Version string `json:"version,omitempty"`
+	Value       *string `json:"value,omitempty"`
+	ContentType *string `json:"contentType,omitempty"`
+	AttributesRequest
 }
 
 // Status tells how the emulator is doing.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vaultferry/vaultferry/internal/emulator/arm"
 	"github.com/vaultferry/vaultferry/internal/emulator/directory"
+	"github.com/vaultferry/vaultferry/internal/emulator/objects"
 	"github.com/vaultferry/vaultferry/internal/emulator/secrets"
 	"github.com/vaultferry/vaultferry/internal/emulator/state"
 )
@@ -48,6 +49,7 @@ func (s *Server) vault(r *http.Request) (directory.Vault, error) {
 	if !ok {
 		return v, directory.Refuse(directory.ErrNotFound, "The Resource '%s/%s' was not found.", arm.TypeVault, name)
 	}
+	v.Certificates.Settle()
 	return v, nil
 }
 
@@ -75,15 +77,15 @@ func (s *Server) showSecret(r *http.Request) (any, error) {
 		return nil, err
 	}
 	sec, err := v.Secrets.Get(r.PathValue("name"), r.URL.Query().Get("version"))
-	return s.secretOf(v, sec, true), named(r, err)
+	return s.secretOf(v, sec, true), named(r, "secret", err)
 }
 
-// named adds the secret's name to an error of a store.
-func named(r *http.Request, err error) error {
+// named adds the object's name to an error of a store.
+func named(r *http.Request, what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("secret %q in vault %q: %w", r.PathValue("name"), r.PathValue("vault"), err)
+	return fmt.Errorf("%s %q in vault %q: %w", what, r.PathValue("name"), r.PathValue("vault"), err)
 }
 
 func (s *Server) setSecret(r *http.Request) (any, error) {
@@ -94,15 +96,12 @@ func (s *Server) setSecret(r *http.Request) (any, error) {
 	if req.Value == nil {
 		return nil, directory.Refuse(directory.ErrInvalid, "the secret needs a value")
 	}
-	a := secrets.Attributes{Tags: req.Tags, Enabled: true, NotBefore: seconds(req.NotBefore), Expires: seconds(req.Expires)}
+	content := secrets.Secret{Value: *req.Value}
 	if req.ContentType != nil {
-		a.ContentType = *req.ContentType
+		content.ContentType = *req.ContentType
 	}
-	if req.Enabled != nil {
-		a.Enabled = *req.Enabled
-	}
-	sec, err := v.Secrets.Set(r.PathValue("name"), *req.Value, a)
-	return s.secretOf(v, sec, true), named(r, err)
+	sec, err := v.Secrets.Put(r.PathValue("name"), objects.Draft[secrets.Secret]{Content: content, Attributes: req.AttributesRequest.of()})
+	return s.secretOf(v, sec, true), named(r, "secret", err)
 }
 
 func (s *Server) updateSecret(r *http.Request) (any, error) {
@@ -110,10 +109,14 @@ func (s *Server) updateSecret(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	sec, err := v.Secrets.Update(r.PathValue("name"), req.Version, secrets.Change{
-		ContentType: req.ContentType, Tags: req.Tags, Enabled: req.Enabled, NotBefore: seconds(req.NotBefore), Expires: seconds(req.Expires),
-	})
-	return s.secretOf(v, sec, false), named(r, err)
+	c := change[secrets.Secret](req.AttributesRequest)
+	c.Edit = func(sec *secrets.Secret) {
+		if req.ContentType != nil {
+			sec.ContentType = *req.ContentType
+		}
+	}
+	sec, err := v.Secrets.Update(r.PathValue("name"), req.Version, c)
+	return s.secretOf(v, sec, false), named(r, "secret", err)
 }
 
 func (s *Server) secretRequest(r *http.Request) (directory.Vault, SecretRequest, error) {
@@ -147,7 +150,7 @@ func (s *Server) deleteSecret(r *http.Request) (any, error) {
 		return nil, err
 	}
 	d, err := v.Secrets.Delete(r.PathValue("name"))
-	return s.secretOf(v, d.Secret, false), named(r, err)
+	return s.secretOf(v, d.Item, false), named(r, "secret", err)
 }
 
 func seconds(t *time.Time) *int64 {

@@ -3,6 +3,7 @@
 package directory
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -10,22 +11,23 @@ import (
 	"github.com/vaultferry/vaultferry/internal/emulator/arm"
 	"github.com/vaultferry/vaultferry/internal/emulator/guid"
 	"github.com/vaultferry/vaultferry/internal/emulator/hosts"
-	"github.com/vaultferry/vaultferry/internal/emulator/secrets"
 	"github.com/vaultferry/vaultferry/internal/emulator/state"
 )
 
 // Apply takes over a state: what it declares is added or updated. Grants
 // (federated credentials, client secrets, role assignments) that an earlier
 // state declared and this one does not are withdrawn; identities, vaults and
-// secrets stay. What was made at run time stays.
-func (d *Directory) Apply(st *state.State) {
+// their objects stay. What was made at run time stays. The error is about keys
+// and certificates that could not be made.
+func (d *Directory) Apply(st *state.State) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.apply(st)
+	err := d.apply(st)
 	d.started = true
+	return err
 }
 
-func (d *Directory) apply(st *state.State) {
+func (d *Directory) apply(st *state.State) error {
 	d.settings = settingsOf(st)
 	d.propagation.declare(Propagation{
 		RoleAssignments:      time.Duration(st.Propagation.RoleAssignments),
@@ -39,8 +41,9 @@ func (d *Directory) apply(st *state.State) {
 	for i := range st.ManagedIdentities {
 		d.applyManagedIdentity(&st.ManagedIdentities[i])
 	}
+	var problems []error
 	for i := range st.Vaults {
-		d.applyVault(&st.Vaults[i])
+		problems = append(problems, d.applyVault(&st.Vaults[i]))
 	}
 	for _, ra := range st.RoleAssignments {
 		role, _ := arm.FindRole(ra.Role)
@@ -53,6 +56,7 @@ func (d *Directory) apply(st *state.State) {
 	d.applyNode(st)
 	d.applyBindings(st)
 	d.settle(before)
+	return errors.Join(problems...)
 }
 
 func settingsOf(st *state.State) Settings {
@@ -140,46 +144,4 @@ func (p *Principal) credentialID(name string) string {
 		return p.ResourceID + "/federatedIdentityCredentials/" + name
 	}
 	return guid.FromName("federatedCredential", p.ObjectID, name)
-}
-
-func (d *Directory) applyVault(v *state.Vault) {
-	vault := d.vaults[strings.ToLower(v.Name)]
-	if vault == nil {
-		vault = d.newVault(v.Name, v.ResourceGroup, v.SoftDeleteRetentionDays, v.EnablePurgeProtection)
-	}
-	vault.Location, vault.TenantID = v.Location, v.TenantID
-	vault.declare(v.VaultAccess)
-	for _, s := range v.Secrets {
-		vault.Secrets.Declare(s.Name, declaredVersions(s.Versions))
-	}
-}
-
-func (d *Directory) newVault(name, group string, retentionDays int, purgeProtection bool) *Vault {
-	id := arm.VaultID(d.settings.SubscriptionID, group, name)
-	v := &Vault{
-		Name: name, ResourceID: id, ResourceGroup: group, SubscriptionID: d.settings.SubscriptionID,
-		RetentionDays: retentionDays, PurgeProtection: purgeProtection,
-		Secrets:     secrets.New(secrets.Config{Vault: id, RetentionDays: retentionDays, PurgeProtection: purgeProtection, Now: d.now}),
-		VaultAccess: newVaultAccess(),
-	}
-	d.vaults[strings.ToLower(name)] = v
-	return v
-}
-
-func declaredVersions(list []state.SecretVersion) []secrets.Declared {
-	var all []secrets.Declared
-	for _, v := range list {
-		all = append(all, secrets.Declared{Version: v.Version, Value: v.Value, Attributes: secrets.Attributes{
-			ContentType: v.ContentType, Tags: v.Tags, Enabled: *v.Enabled, NotBefore: unix(v.NotBefore), Expires: unix(v.Expires),
-		}})
-	}
-	return all
-}
-
-func unix(t time.Time) *int64 {
-	if t.IsZero() {
-		return nil
-	}
-	seconds := t.Unix()
-	return &seconds
 }

@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/vaultferry/vaultferry/internal/emulator/arm"
+	"github.com/vaultferry/vaultferry/internal/emulator/certs"
 	"github.com/vaultferry/vaultferry/internal/emulator/hosts"
+	"github.com/vaultferry/vaultferry/internal/emulator/keys"
 	"github.com/vaultferry/vaultferry/internal/emulator/secrets"
 	"github.com/vaultferry/vaultferry/internal/emulator/state"
 )
@@ -96,12 +98,14 @@ type Vault struct {
 	SubscriptionID                                      string
 	RetentionDays                                       int
 	PurgeProtection                                     bool
-	// Secrets is shared, not a copy.
-	Secrets *secrets.Store
+	// Secrets, Keys and Certificates are shared, not copies.
+	Secrets      *secrets.Store
+	Keys         *keys.Store
+	Certificates *certs.Store
+	VaultAccess
 }
 
 // An Assignment grants a role.
-type Assignment struct {
 	// Name is the assignment's GUID.
 	Name        string
 	Role        arm.Role
@@ -159,8 +163,7 @@ func New(now func() time.Time) (*Directory, error) {
 		return nil, err
 	}
 	d := &Directory{now: now, principals: map[string]*Principal{}, vaults: map[string]*Vault{}}
-	d.apply(empty)
-	return d, nil
+	return d, d.apply(empty)
 }
 
 // Settings returns the current settings.

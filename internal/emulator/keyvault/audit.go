@@ -84,7 +84,7 @@ func (h *Handler) record(c *call) {
 		rec.ResultDesc = c.failure.message
 	}
 	if rec.Properties.ID == "" && c.route.object != "" {
-		rec.Properties.ID = "https://" + c.host + "/secrets/" + c.route.object
+		rec.Properties.ID = c.id(c.route.kind, c.route.object, "")
 	}
 	if err := h.cfg.Audit.Write(rec); err != nil {
 		h.cfg.Log.Error("recording a request", "error", err)

@@ -80,7 +80,7 @@ func (h *Handler) authorize(c *call) *apiError {
 	}
 	resource := c.vault.ResourceID
 	if c.route.object != "" {
-		resource += "/secrets/" + c.route.object
+		resource += "/" + c.route.kind.collection + "/" + c.route.object
 	}
 	assignment, ok := h.cfg.Directory.Authorize(c.claims.ObjectID, c.route.action, resource)
 	if ok {

@@ -11,13 +11,14 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/vaultferry/vaultferry/internal/emulator/secrets"
+	"github.com/vaultferry/vaultferry/internal/emulator/objects"
 )
 
 // sealed is what a backup holds, encrypted.
 type sealed struct {
 	SubscriptionID string
-	Versions       []secrets.Secret
+	Kind           string
+	Versions       json.RawMessage
 }
 
 type backupBody struct {
@@ -25,12 +26,16 @@ type backupBody struct {
 }
 
 // backup answers with a blob that only this process can open.
-func (h *Handler) backup(c *call) *apiError {
-	versions, err := c.vault.Secrets.Export(c.route.object)
+func (f face[T]) backup(h *Handler, c *call) *apiError {
+	versions, err := f.store(c).Export(c.route.object)
 	if err != nil {
 		return c.storeError(err)
 	}
-	plain, err := json.Marshal(sealed{c.vault.SubscriptionID, versions})
+	list, err := json.Marshal(versions)
+	if err != nil {
+		return c.storeError(err)
+	}
+	plain, err := json.Marshal(sealed{c.vault.SubscriptionID, f.kind.collection, list})
 	if err != nil {
 		return c.storeError(err)
 	}
@@ -45,21 +50,25 @@ func (h *Handler) backup(c *call) *apiError {
 }
 
 // restore puts back all versions of a backup.
-func (h *Handler) restore(c *call) *apiError {
+func (f face[T]) restore(h *Handler, c *call) *apiError {
 	var body backupBody
 	if e := c.decode(&body); e != nil {
 		return e
 	}
 	content, err := h.open(body.Value)
-	if err != nil || content.SubscriptionID != c.vault.SubscriptionID {
+	var versions []objects.Item[T]
+	if err == nil {
+		err = json.Unmarshal(content.Versions, &versions)
+	}
+	if err != nil || content.SubscriptionID != c.vault.SubscriptionID || content.Kind != f.kind.collection || len(versions) == 0 {
 		return badParameter("Backup blob contains invalid or corrupt version.")
 	}
-	c.route.object = content.Versions[0].Name
-	s, err := c.vault.Secrets.Import(content.Versions)
+	c.route.object = versions[0].Name
+	it, err := f.restoreTo(c, versions)
 	if err != nil {
 		return c.storeError(err)
 	}
-	c.reply(http.StatusOK, c.bundle(s, true))
+	f.reply(c, http.StatusOK, it, form{versioned: true, whole: true})
 	return nil
 }
 

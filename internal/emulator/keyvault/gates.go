@@ -44,7 +44,7 @@ func (h *Handler) checkNetwork(c *call) *apiError {
 
 // throttle counts the request against the vault's limits.
 func (h *Handler) throttle(c *call) *apiError {
-	ok, retryAfter := h.cfg.Limits.Take(c.vault.Name, limit.ClassOf(c.route.operation, c.keyKind))
+	ok, retryAfter := h.cfg.Limits.Take(c.vault.Name, limit.ClassOf(c.route.operation, c.usedKey()))
 	if ok {
 		return nil
 	}

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package keyvault is the data plane of Azure Key Vault: the secrets API of
-// every declared vault, with challenge, token verification, role-based access
-// and audit records.
+// Package keyvault is the data plane of Azure Key Vault: the secrets, keys and
+// certificates APIs of every declared vault, with challenge, token verification,
+// role-based access and audit records.
 package keyvault
 
 import (
@@ -82,8 +82,6 @@ type call struct {
 	// byPolicy is set when an access policy matched, refusedAddress when the
 	// network rules did not.
 	byPolicy, refusedAddress bool
-	// keyKind is the kind of the key that the request uses, see limit.ClassOf.
-	keyKind string
 	// objectID is the id of the object in the answer, for the audit record.
 	objectID  string
 	requestID string
@@ -134,6 +132,7 @@ func (h *Handler) answer(c *call, refused *apiError) {
 			return
 		}
 	}
+	c.vault.Certificates.Settle()
 	c.r.Body = http.MaxBytesReader(c.w, c.r.Body, maxBody)
 	if e := c.route.serve(h, c); e != nil {
 		c.fail(e)

@@ -43,10 +43,7 @@ func (c *call) page() (after string, limit int, e *apiError) {
 }
 
 // replyPage answers with a page; last is the last item's place in the order.
-func (c *call) replyPage(items []bundle, last string, more bool) {
-	if items == nil {
-		items = []bundle{}
-	}
+func (c *call) replyPage(items []any, last string, more bool) {
 	answer := map[string]any{"value": items, "nextLink": nil}
 	if more {
 		answer["nextLink"] = c.nextLink(last)
@@ -69,51 +66,4 @@ func (c *call) nextLink(last string) string {
 		link += "&maxresults=" + n
 	}
 	return link
-}
-
-func (h *Handler) list(c *call) *apiError {
-	after, limit, e := c.page()
-	if e != nil {
-		return e
-	}
-	found, more := c.vault.Secrets.List(after, limit)
-	var items []bundle
-	last := ""
-	for _, s := range found {
-		items, last = append(items, c.bundle(s, false)), s.Name
-	}
-	c.replyPage(items, last, more)
-	return nil
-}
-
-// versions of an unknown name are an empty list, not an error.
-func (h *Handler) versions(c *call) *apiError {
-	after, limit, e := c.page()
-	if e != nil {
-		return e
-	}
-	found, more := c.vault.Secrets.Versions(c.route.object, after, limit)
-	var items []bundle
-	last := ""
-	for _, s := range found {
-		items, last = append(items, c.bundle(s, true)), s.Version
-	}
-	c.objectID = ""
-	c.replyPage(items, last, more)
-	return nil
-}
-
-func (h *Handler) listDeleted(c *call) *apiError {
-	after, limit, e := c.page()
-	if e != nil {
-		return e
-	}
-	found, more := c.vault.Secrets.ListDeleted(after, limit)
-	var items []bundle
-	last := ""
-	for _, d := range found {
-		items, last = append(items, c.deleted(d, false)), d.Name
-	}
-	c.replyPage(items, last, more)
-	return nil
 }

@@ -133,13 +133,10 @@ func splitOperation(operation string) (kind, rest string) {
 }
 
 // missing is the answer for an object that is not there yet.
-func (c *call) missing(kind string, deleted bool) *apiError {
-	name, noun := c.route.object, strings.ToLower(kind)
-	text := "A " + noun + " with (name/id) " + name + " was not found in this key vault. " +
-		"If you recently deleted this " + noun + " you may be able to recover it using the correct recovery command. " +
-		"For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125182"
+func (c *call) missing(noun string, deleted bool) *apiError {
+	e := notFound(kind{noun: noun}, c.route.object)
 	if deleted {
-		text = "Deleted " + kind + " not found: " + name
+		e.message = "Deleted " + noun + " not found: " + c.route.object
 	}
-	return &apiError{http.StatusNotFound, kind + "NotFound", text, ""}
+	return e
 }

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/vaultferry/vaultferry/internal/emulator/certs"
+	"github.com/vaultferry/vaultferry/internal/emulator/objects"
 	"github.com/vaultferry/vaultferry/internal/emulator/secrets"
 	"github.com/vaultferry/vaultferry/internal/emulator/state"
 )
@@ -17,11 +19,7 @@ type writeRequest struct {
 	Value       *string           `json:"value"`
 	ContentType *string           `json:"contentType"`
 	Tags        map[string]string `json:"tags"`
-	Attributes  struct {
-		Enabled   *bool  `json:"enabled"`
-		NotBefore *int64 `json:"nbf"`
-		Expires   *int64 `json:"exp"`
-	} `json:"attributes"`
+	Attributes  attributesRequest `json:"attributes"`
 }
 
 func (c *call) decode(v any) *apiError {
@@ -55,7 +53,7 @@ func (w *writeRequest) check() *apiError {
 	return nil
 }
 
-func (h *Handler) set(c *call) *apiError {
+func (h *Handler) setSecret(c *call) *apiError {
 	var body writeRequest
 	if e := c.decode(&body); e != nil {
 		return e
@@ -66,14 +64,11 @@ func (h *Handler) set(c *call) *apiError {
 	if e := body.check(); e != nil {
 		return e
 	}
-	a := secrets.Attributes{Tags: body.Tags, Enabled: true, NotBefore: body.Attributes.NotBefore, Expires: body.Attributes.Expires}
+	secret := secrets.Secret{Value: *body.Value}
 	if body.ContentType != nil {
-		a.ContentType = *body.ContentType
+		secret.ContentType = *body.ContentType
 	}
-	if body.Attributes.Enabled != nil {
-		a.Enabled = *body.Attributes.Enabled
-	}
-	s, err := c.vault.Secrets.Set(c.route.object, *body.Value, a)
+	s, err := c.vault.Secrets.Put(c.route.object, objects.Draft[secrets.Secret]{Content: secret, Attributes: body.Attributes.of(body.Tags)})
 	if err != nil {
 		return c.storeError(err)
 	}
@@ -81,20 +76,24 @@ func (h *Handler) set(c *call) *apiError {
 	return nil
 }
 
-func (h *Handler) get(c *call) *apiError {
+// getSecret is the one read that a disabled version refuses.
+func (h *Handler) getSecret(c *call) *apiError {
 	s, err := c.vault.Secrets.Get(c.route.object, c.route.version)
 	if err != nil {
 		return c.storeError(err)
 	}
-	c.objectID = c.id(s, true)
+	c.objectID = c.id(secretKind(), s.Name, s.Version)
 	if !s.Enabled {
 		return &apiError{http.StatusForbidden, "Forbidden", "Operation get is not allowed on a disabled secret.", "SecretDisabled"}
+	}
+	if e := c.convert(&s); e != nil {
+		return e
 	}
 	c.reply(http.StatusOK, c.withValue(s))
 	return nil
 }
 
-func (h *Handler) update(c *call) *apiError {
+func (h *Handler) updateSecret(c *call) *apiError {
 	var body writeRequest
 	if e := c.decode(&body); e != nil {
 		return e
@@ -105,105 +104,82 @@ func (h *Handler) update(c *call) *apiError {
 	if e := body.check(); e != nil {
 		return e
 	}
-	s, err := c.vault.Secrets.Update(c.route.object, c.route.version, secrets.Change{
-		ContentType: body.ContentType, Tags: body.Tags,
-		Enabled: body.Attributes.Enabled, NotBefore: body.Attributes.NotBefore, Expires: body.Attributes.Expires,
+	s, err := c.vault.Secrets.Update(c.route.object, c.route.version, objects.Change[secrets.Secret]{
+		Tags: body.Tags, Enabled: body.Attributes.Enabled, NotBefore: body.Attributes.NotBefore, Expires: body.Attributes.Expires,
+		Edit: func(s *secrets.Secret) {
+			if body.ContentType != nil {
+				s.ContentType = *body.ContentType
+			}
+		},
 	})
 	if err != nil {
 		return c.storeError(err)
 	}
-	c.reply(http.StatusOK, c.bundle(s, true))
+	secretFace().reply(c, http.StatusOK, s, form{versioned: true, whole: true})
 	return nil
 }
 
-func (h *Handler) delete(c *call) *apiError {
-	d, err := c.vault.Secrets.Delete(c.route.object)
-	if err != nil {
-		return c.storeError(err)
-	}
-	c.reply(http.StatusOK, c.deleted(d, true))
-	return nil
-}
-
-func (h *Handler) getDeleted(c *call) *apiError {
-	d, err := c.vault.Secrets.GetDeleted(c.route.object)
-	if err != nil {
-		return c.storeError(err)
-	}
-	c.reply(http.StatusOK, c.deleted(d, true))
-	return nil
-}
-
-func (h *Handler) recover(c *call) *apiError {
-	s, err := c.vault.Secrets.Recover(c.route.object)
-	if err != nil {
-		return c.storeError(err)
-	}
-	c.reply(http.StatusOK, c.bundle(s, true))
-	return nil
-}
-
-func (h *Handler) purge(c *call) *apiError {
-	if err := c.vault.Secrets.Purge(c.route.object); err != nil {
-		return c.storeError(err)
-	}
-	c.reply(http.StatusNoContent, nil)
-	return nil
-}
-
-// bundle is the JSON form of a secret without its value. Attributes that are
-// not set are absent, not null.
-type bundle struct {
+// secretBundle is the JSON form of a secret.
+type secretBundle struct {
 	Value       *string           `json:"value,omitempty"`
 	ID          string            `json:"id"`
 	ContentType string            `json:"contentType,omitempty"`
 	Attributes  attributes        `json:"attributes"`
 	Tags        map[string]string `json:"tags,omitempty"`
-
-	RecoveryID         string `json:"recoveryId,omitempty"`
-	DeletedDate        int64  `json:"deletedDate,omitempty"`
-	ScheduledPurgeDate int64  `json:"scheduledPurgeDate,omitempty"`
+	// KID is the key of a certificate's secret.
+	KID     string `json:"kid,omitempty"`
+	Managed bool   `json:"managed,omitempty"`
+	recovery
 }
 
-type attributes struct {
-	Enabled         bool   `json:"enabled"`
-	NotBefore       *int64 `json:"nbf,omitempty"`
-	Expires         *int64 `json:"exp,omitempty"`
-	Created         int64  `json:"created"`
-	Updated         int64  `json:"updated"`
-	RecoveryLevel   string `json:"recoveryLevel"`
-	RecoverableDays int    `json:"recoverableDays"`
-}
-
-func (c *call) id(s secrets.Secret, versioned bool) string {
-	id := "https://" + c.host + "/secrets/" + s.Name
-	if versioned {
-		id += "/" + s.Version
+func secretFace() face[secrets.Secret] {
+	return face[secrets.Secret]{
+		kind:  secretKind(),
+		store: func(c *call) *secrets.Store { return c.vault.Secrets },
+		write: func(c *call, s objects.Item[secrets.Secret], f form) any { return c.secretBundle(s, f) },
+		restoreTo: func(c *call, versions []objects.Item[secrets.Secret]) (objects.Item[secrets.Secret], error) {
+			return c.vault.Secrets.Import(versions, nil)
+		},
 	}
-	return id
 }
 
-func (c *call) bundle(s secrets.Secret, versioned bool) bundle {
-	if versioned {
-		c.objectID = c.id(s, true)
+func (c *call) secretBundle(s objects.Item[secrets.Secret], f form) secretBundle {
+	version := ""
+	if f.versioned {
+		version = s.Version
 	}
-	return bundle{ID: c.id(s, versioned), ContentType: s.ContentType, Tags: s.Tags, Attributes: attributes{
-		Enabled: s.Enabled, NotBefore: s.NotBefore, Expires: s.Expires, Created: s.Created, Updated: s.Updated,
-		RecoveryLevel: RecoveryLevel(c.vault.RetentionDays, c.vault.PurgeProtection), RecoverableDays: c.vault.RetentionDays,
-	}}
-}
-
-func (c *call) withValue(s secrets.Secret) bundle {
-	b := c.bundle(s, true)
-	b.Value = &s.Value
+	b := secretBundle{
+		ID: c.id(secretKind(), s.Name, version), ContentType: s.Content.ContentType, Tags: s.Tags,
+		Attributes: attributesOf(c, s), Managed: s.Managed, recovery: f.recovery,
+	}
+	if s.Managed && f.whole {
+		b.KID = c.id(keyKind(), s.Name, s.Version)
+	}
 	return b
 }
 
-func (c *call) deleted(d secrets.Deleted, versioned bool) bundle {
-	b := c.bundle(d.Secret, versioned)
-	b.RecoveryID = "https://" + c.host + "/deletedsecrets/" + d.Name
-	b.DeletedDate, b.ScheduledPurgeDate = d.DeletedDate, d.ScheduledPurgeDate
+func (c *call) withValue(s objects.Item[secrets.Secret]) secretBundle {
+	c.objectID = c.id(secretKind(), s.Name, s.Version)
+	b := c.secretBundle(s, form{versioned: true, whole: true})
+	b.Value = &s.Content.Value
 	return b
+}
+
+// convert turns PKCS#12 into PEM if the client asks for it ("outContentType").
+func (c *call) convert(s *objects.Item[secrets.Secret]) *apiError {
+	wanted := c.r.URL.Query().Get("outContentType")
+	if wanted == "" || wanted == s.Content.ContentType {
+		return nil
+	}
+	if !s.Managed || wanted != certs.PEM {
+		return badProperty("outContentType", "the secret behind a certificate can be had as "+certs.PEM+", and nothing else can be converted")
+	}
+	text, err := c.vault.Certificates.PEM(s.Name, s.Version)
+	if err != nil {
+		return c.storeError(err)
+	}
+	s.Content.Value, s.Content.ContentType = text, wanted
+	return nil
 }
 
 // RecoveryLevel is what the attributes of a vault's objects say about

@@ -244,7 +244,7 @@ func (c *checker) scope(path string, st *State, ra *RoleAssignment) {
 			return
 		}
 	}
-	c.add(path, "%q is neither a resource id (/subscriptions/…) nor a vault declared here, with or without /secrets/<name>", ra.Scope)
+	c.add(path, "%q is neither a resource id (/subscriptions/…) nor a vault declared here, with or without /secrets/<name>, /keys/<name> or /certificates/<name>", ra.Scope)
 }
 
 func fill(field *string, value string) {

@@ -26,6 +26,7 @@ func (c *checker) vaults(st *State) {
 			c.add(path+".softDeleteRetentionDays", "must be between 7 and 90")
 		}
 		c.secrets(path, v.Secrets)
+		c.objects(path, &v.VaultObjects, v.Secrets)
 	}
 }
 
@@ -84,7 +85,13 @@ func CheckSecret(value, contentType string, tags map[string]string) (field, text
 		return "value", "must be UTF-8 text"
 	case utf8.RuneCountInString(contentType) > MaxContentType:
 		return "contentType", fmt.Sprintf("must have at most %d characters", MaxContentType)
-	case len(tags) > MaxTags:
+	}
+	return CheckTags(tags)
+}
+
+// CheckTags is CheckSecret for tags.
+func CheckTags(tags map[string]string) (field, text string) {
+	if len(tags) > MaxTags {
 		return "tags", fmt.Sprintf("must have at most %d entries", MaxTags)
 	}
 	for k, v := range tags {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package state reads the emulator's state file: one YAML document that
-// declares tenants, identities, vaults, secrets and role assignments. Decoding
+// declares tenants, identities, vaults with what is in them, and role assignments. Decoding
 // is strict, every problem is reported with its path and line, and the result
 // is complete: names are resolved and ids filled in.
 package state
@@ -149,7 +149,8 @@ type Vault struct {
 	SoftDeleteRetentionDays int      `yaml:"softDeleteRetentionDays"`
 	EnablePurgeProtection   bool     `yaml:"enablePurgeProtection"`
 	Secrets                 []Secret `yaml:"secrets"`
-}
+	VaultAccess             `yaml:",inline"`
+	VaultObjects            `yaml:",inline"`
 
 // A Secret is declared by its one value, or by all its versions, oldest first.
 type Secret struct {
@@ -178,7 +179,7 @@ type RoleAssignment struct {
 	// Assignee is a declared identity's name, a client id or an object id.
 	Assignee string `yaml:"assignee"`
 	// Scope is a resource id, a declared vault's name, or
-	// <vault>/secrets/<secret>.
+	// <vault>/secrets/<secret>, likewise keys and certificates.
 	Scope string `yaml:"scope"`
 }
 
