@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +25,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/vaultferry/vaultferry/internal/emulator"
+	"github.com/vaultferry/vaultferry/internal/emulator/admin"
 )
 
 const (
@@ -41,8 +43,11 @@ managedIdentities:
 - name: id-app
   clientId: ` + client + `
   federatedCredentials: [{issuer: ` + issuer + `, subject: '` + subject + `'}]
-vaults: [{name: kv-js, secrets: [{name: declared, value: from the state file}]}]
+vaults:
+- {name: kv-js, secrets: [{name: declared, value: from the state file}]}
+- {name: kv-js-objects, certificateIssuers: [test-ca]}
 roleAssignments:
+- {role: Key Vault Administrator, assignee: ci, scope: kv-js-objects}
 - {role: Key Vault Secrets Officer, assignee: id-app, scope: kv-js}
 - {role: Key Vault Secrets User, assignee: ci, scope: kv-js}
 `
@@ -52,27 +57,42 @@ roleAssignments:
 func TestJavaScriptSDK(t *testing.T) {
 	node := findNode(t)
 	modules := installModules(t)
-	dir := t.TempDir()
-	if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
+	for script, vault := range map[string]string{"secrets.mjs": "kv-js", "keys.mjs": "kv-js-objects", "certificates.mjs": "kv-js-objects"} {
+		t.Run(script, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
+				t.Fatal(err)
+			}
+			copyFile(t, filepath.Join("js", script), filepath.Join(dir, script))
+			token := writeIssuer(t, dir)
+			e := startEmulator(t, dir)
+			write(t, filepath.Join(dir, "ca.pem"), e.CA())
+			cmd := exec.CommandContext(t.Context(), node, script)
+			cmd.Dir = dir
+			cmd.Env = []string{
+				"PATH=" + os.Getenv("PATH"), "HOME=" + dir,
+				"HTTPS_PROXY=http://" + e.Addresses().Proxy, "NODE_EXTRA_CA_CERTS=" + filepath.Join(dir, "ca.pem"),
+				"AZURE_TENANT_ID=" + tenant, "AZURE_CLIENT_ID=" + client, "AZURE_FEDERATED_TOKEN_FILE=" + token,
+				"OTHER_CLIENT_ID=" + other, "OTHER_CLIENT_SECRET=ci-secret", "VAULT_URL=https://" + vault + ".vault.azure.net",
+				"TEST_CA=" + testCA(t, e),
+			}
+			out, err := cmd.CombinedOutput()
+			if err != nil || strings.TrimSpace(string(out)) != "ok" {
+				t.Fatalf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// testCA is the root of the certificates that the vault's test CA issues.
+func testCA(t *testing.T, e *emulator.Emulator) string {
+	t.Helper()
+	var issuer admin.Issuer
+	client := admin.Client{URL: "http://" + e.Addresses().Admin, HTTP: http.DefaultClient}
+	if err := client.Do(t.Context(), http.MethodGet, "/vaults/kv-js-objects/certificate-issuers/test-ca", nil, &issuer); err != nil {
 		t.Fatal(err)
 	}
-	copyFile(t, "js/secrets.mjs", filepath.Join(dir, "secrets.mjs"))
-
-	token := writeIssuer(t, dir)
-	e := startEmulator(t, dir)
-	write(t, filepath.Join(dir, "ca.pem"), e.CA())
-	cmd := exec.CommandContext(t.Context(), node, "secrets.mjs")
-	cmd.Dir = dir
-	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + dir,
-		"HTTPS_PROXY=http://" + e.Addresses().Proxy, "NODE_EXTRA_CA_CERTS=" + filepath.Join(dir, "ca.pem"),
-		"AZURE_TENANT_ID=" + tenant, "AZURE_CLIENT_ID=" + client, "AZURE_FEDERATED_TOKEN_FILE=" + token,
-		"OTHER_CLIENT_ID=" + other, "OTHER_CLIENT_SECRET=ci-secret", "VAULT_URL=https://kv-js.vault.azure.net",
-	}
-	out, err := cmd.CombinedOutput()
-	if err != nil || strings.TrimSpace(string(out)) != "ok" {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	return issuer.Root
 }
 
 // findNode returns a Node.js that is new enough, installing one if it can.
