@@ -98,10 +98,11 @@ func FromJWK(j JWK) (Key, error) {
 		return Key{}, err
 	}
 	if s.Curve == P256K {
-		if len(d) != 32 {
-			return Key{}, invalid("d", "it must have the length of the curve")
+		var scalar secp256k1.ModNScalar
+		if len(d) != 32 || scalar.SetByteSlice(d) || scalar.IsZero() {
+			return Key{}, invalid("d", "it is no private key of the curve")
 		}
-		k.k256 = secp256k1.PrivKeyFromBytes(d)
+		k.k256 = secp256k1.NewPrivateKey(&scalar)
 	} else if k.ec, err = ecdsa.ParseRawPrivateKey(ellipticCurve(s.Curve), d); err != nil {
 		return Key{}, invalid("d", "it is no private key of the curve")
 	}
