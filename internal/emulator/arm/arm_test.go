@@ -3,6 +3,7 @@
 package arm_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/vaultferry/vaultferry/internal/emulator/arm"
@@ -82,5 +83,38 @@ func TestRoles(t *testing.T) {
 	}
 	if _, ok := arm.FindRole("Secrets User"); ok {
 		t.Error("found a role that does not exist")
+	}
+}
+
+// The same for keys and certificates.
+func TestObjectRoles(t *testing.T) {
+	keyUses := []string{arm.ActionEncrypt, arm.ActionDecrypt, arm.ActionSign, arm.ActionVerify, arm.ActionWrap, arm.ActionUnwrap}
+	keyChanges := []string{
+		arm.ActionCreateKey, arm.ActionImportKey, arm.ActionDeleteKey, arm.ActionRecoverKey, arm.ActionPurgeKey, arm.ActionRestoreKey,
+		arm.ActionRotateKey, arm.ActionWriteRotationPolicy,
+	}
+	userChanges := []string{arm.ActionUpdateKey, arm.ActionBackupKey}
+	certificateChanges := []string{
+		arm.ActionCreateCertificate, arm.ActionImportCertificate, arm.ActionUpdateCertificate, arm.ActionDeleteCertificate, arm.ActionRecoverCertificate,
+		arm.ActionPurgeCertificate, arm.ActionBackupCertificate, arm.ActionRestoreCertificate, arm.ActionWriteIssuer, arm.ActionDeleteIssuer,
+	}
+	reads := []string{arm.ActionReadKey, arm.ActionReadCertificate, arm.ActionReadIssuer, arm.ActionReadRotationPolicy}
+	all := slices.Concat(keyUses, keyChanges, userChanges, certificateChanges, reads)
+	allowed := map[string][]string{
+		"Key Vault Administrator":                  all,
+		"Key Vault Reader":                         reads,
+		"Key Vault Certificates Officer":           append(certificateChanges, arm.ActionReadCertificate, arm.ActionReadIssuer),
+		"Key Vault Certificate User":               {arm.ActionReadKey, arm.ActionReadCertificate},
+		"Key Vault Crypto Officer":                 slices.Concat(keyUses, keyChanges, userChanges, []string{arm.ActionReadKey, arm.ActionReadRotationPolicy}),
+		"Key Vault Crypto User":                    slices.Concat(keyUses, userChanges, []string{arm.ActionReadKey}),
+		"Key Vault Crypto Service Encryption User": {arm.ActionReadKey, arm.ActionWrap, arm.ActionUnwrap},
+	}
+	for _, name := range arm.RoleNames() {
+		role, _ := arm.FindRole(name)
+		for _, action := range all {
+			if got, want := role.Allows(action), slices.Contains(allowed[name], action); got != want {
+				t.Errorf("%s, %s: %t, want %t", name, action, got, want)
+			}
+		}
 	}
 }

@@ -43,7 +43,7 @@ func (c *checker) keys(path string, list []Key, taken map[string]bool) {
 	for i := range list {
 		k, at := &list[i], fmt.Sprintf("%s.keys[%d]", path, i)
 		c.objectName(seen, at, "key", k.Name)
-		defer func() { taken[strings.ToLower(k.Name)] = true }()
+		taken[strings.ToLower(k.Name)] = true
 		if len(k.Versions) == 0 {
 			k.Versions = []KeyVersion{k.KeyVersion}
 			c.keyVersion(at, &k.Versions[0])
