@@ -102,10 +102,10 @@ type Vault struct {
 	Secrets      *secrets.Store
 	Keys         *keys.Store
 	Certificates *certs.Store
-	VaultAccess
 }
 
 // An Assignment grants a role.
+type Assignment struct {
 	// Name is the assignment's GUID.
 	Name        string
 	Role        arm.Role

@@ -149,8 +149,8 @@ type Vault struct {
 	SoftDeleteRetentionDays int      `yaml:"softDeleteRetentionDays"`
 	EnablePurgeProtection   bool     `yaml:"enablePurgeProtection"`
 	Secrets                 []Secret `yaml:"secrets"`
-	VaultAccess             `yaml:",inline"`
 	VaultObjects            `yaml:",inline"`
+}
 
 // A Secret is declared by its one value, or by all its versions, oldest first.
 type Secret struct {
