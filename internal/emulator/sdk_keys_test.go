@@ -14,6 +14,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
+	"slices"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
+	dcrecdsa "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
 )
 
 // vaultOfObjects is a state with a vault that the application ci administers.
@@ -119,8 +121,16 @@ func checkSignature(t *testing.T, alg azkeys.SignatureAlgorithm, key *azkeys.JSO
 	case "PS":
 		ok = rsa.VerifyPSS(&rsa.PublicKey{N: number(key.N), E: int(number(key.E).Int64())}, hash, digest, signature, nil) == nil
 	case "ES":
-		curve := map[azkeys.CurveName]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521(), "P-256K": secp256k1.S256()}[*key.Crv]
-		ok = ecdsa.Verify(&ecdsa.PublicKey{Curve: curve, X: number(key.X), Y: number(key.Y)}, digest, number(signature[:half]), number(signature[half:]))
+		point := slices.Concat([]byte{4}, key.X, key.Y)
+		if *key.Crv == azkeys.CurveNameP256K {
+			var r, s secp256k1.ModNScalar
+			r.SetByteSlice(signature[:half])
+			s.SetByteSlice(signature[half:])
+			ok = dcrecdsa.NewSignature(&r, &s).Verify(digest, must(secp256k1.ParsePubKey(point))(t))
+			break
+		}
+		curve := map[azkeys.CurveName]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[*key.Crv]
+		ok = ecdsa.Verify(must(ecdsa.ParseUncompressedPublicKey(curve, point))(t), digest, number(signature[:half]), number(signature[half:]))
 	}
 	if !ok {
 		t.Errorf("the signature does not verify outside of the vault")

@@ -124,6 +124,15 @@ func (j JWK) rsa() (*rsa.PrivateKey, error) {
 	if !numbers[1].IsInt64() || numbers[1].Int64() != 65537 {
 		return nil, invalid("e", "the emulator takes the public exponent 65537 alone")
 	}
+	// Before any arithmetic, which takes long with numbers out of all bounds.
+	if err := (&Spec{Type: RSA, Size: max(numbers[0].BitLen(), 1)}).Complete(); err != nil {
+		return nil, err
+	}
+	for _, n := range numbers[2:] {
+		if n.BitLen() > numbers[0].BitLen() {
+			return nil, invalid("n", "the numbers do not make an RSA key")
+		}
+	}
 	key := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: numbers[0], E: 65537}, D: numbers[2], Primes: numbers[3:]}
 	if key.Validate() != nil {
 		return nil, invalid("n", "the numbers do not make an RSA key")

@@ -26,7 +26,7 @@ async function refused(promise, status, code) {
 
 function publicKey(key) {
   const jwk = { kty: key.kty.replace("-HSM", "") };
-  if (key.crv) jwk.crv = key.crv;
+  if (key.crv) jwk.crv = key.crv === "P-256K" ? "secp256k1" : key.crv;
   for (const member of ["n", "e", "x", "y"]) if (key[member]) jwk[member] = Buffer.from(key[member]).toString("base64url");
   return createPublicKey({ key: jwk, format: "jwk" });
 }
@@ -45,7 +45,7 @@ assert.deepEqual(Buffer.from((await remote.decrypt("RSA-OAEP-256", sealed)).resu
 const wrapped = await remote.wrapKey("RSA-OAEP", text);
 assert.deepEqual(Buffer.from((await remote.unwrapKey("RSA-OAEP", wrapped.result)).result), text);
 
-for (const [curve, algorithm, hash] of [["P-256", "ES256", "sha256"], ["P-384", "ES384", "sha384"], ["P-521", "ES512", "sha512"]]) {
+for (const [curve, algorithm, hash] of [["P-256", "ES256", "sha256"], ["P-384", "ES384", "sha384"], ["P-521", "ES512", "sha512"], ["P-256K", "ES256K", "sha256"]]) {
   const key = await client.createEcKey("js-" + curve, { curve });
   const result = (await new CryptographyClient(key.id, credential).signData(algorithm, text)).result;
   assert.ok(verify(hash, text, { key: publicKey(key.key), dsaEncoding: "ieee-p1363" }, result), curve);
@@ -62,7 +62,7 @@ assert.equal((await client.getKey("js-rsa")).properties.enabled, false);
 await client.updateKeyRotationPolicy("js-rsa", { expiresIn: "P90D", lifetimeActions: [{ action: "Rotate", timeAfterCreate: "P60D" }] });
 assert.equal((await client.getKeyRotationPolicy("js-rsa")).expiresIn, "P90D");
 const names = await collect(client.listPropertiesOfKeys());
-assert.deepEqual(names.map((k) => k.name).sort(), ["js-P-256", "js-P-384", "js-P-521", "js-rsa"]);
+assert.deepEqual(names.map((k) => k.name).sort(), ["js-P-256", "js-P-256K", "js-P-384", "js-P-521", "js-rsa"]);
 
 // Deleted, recovered, purged, restored.
 const backup = await client.backupKey("js-rsa");
