@@ -264,3 +264,27 @@ func TestConvertedSecret(t *testing.T) {
 		t.Errorf("%v", body["contentType"])
 	}
 }
+
+// Access policies grant keys and certificates by the names of az's permissions,
+// and a certificate's secret only with a permission of secrets.
+func TestObjectAccessPolicies(t *testing.T) {
+	r := start(t, `
+applications: [{name: ci, clientId: 11111111-aaaa-2222-bbbb-3333cccc4444, secrets: [{value: ci-secret}]}]
+vaults:
+- name: kv-objects
+  enableRbacAuthorization: false
+  accessPolicies: [{assignee: ci, permissions: {keys: [get, sign], certificates: [get]}}]
+  certificates: [{name: c, subject: CN=c, kty: EC}]
+`)
+	token := r.ciToken()
+	digest := `{"alg":"ES256","value":"` + base64.RawURLEncoding.EncodeToString(make([]byte, 32)) + `"}`
+	for request, want := range map[string]int{
+		"GET /keys/c": 200, "POST /keys/c/sign": 200, "GET /certificates/c": 200, "GET /certificates/c/policy": 200,
+		"POST /keys/c/verify": 403, "GET /keys": 403, "GET /secrets/c": 403, "POST /certificates/c/create": 403, "GET /certificates/issuers": 403,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		if a := r.do(method, objectsURL+path+"?api-version=7.4", token, digest); a.status != want || want == 403 && !strings.Contains(a.body, `"AccessDenied"`) {
+			t.Errorf("%s: %d %s", request, a.status, a.body)
+		}
+	}
+}
