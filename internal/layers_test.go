@@ -66,11 +66,12 @@ var layers = map[string]layer{
 		ours:  []string{"api/v1", "internal/pemfile", "internal/reason", "internal/secret"},
 		never: []string{"k8s.io/client-go", azure, grpc}, why: "the API server is an interface",
 	},
-	"internal/emulator": {ours: []string{"internal/telemetry"}, never: []string{kubernetes, azure}, why: "a shared parser would hide a shared bug"},
-	"cmd":               {ours: []string{"api", "internal"}},
-	"demo":              {never: []string{azure}, why: "a workload that knows nothing of Vaultferry"},
-	"test":              {ours: []string{"api", "internal"}},
-	"internal":          {},
+	"internal/consumption": {never: []string{"k8s.io/client-go", azure, grpc}, why: "a pure function of a pod"},
+	"internal/emulator":    {ours: []string{"internal/telemetry"}, never: []string{kubernetes, azure}, why: "a shared parser would hide a shared bug"},
+	"cmd":                  {ours: []string{"api", "internal"}},
+	"demo":                 {never: []string{azure}, why: "a workload that knows nothing of Vaultferry"},
+	"test":                 {ours: []string{"api", "internal"}},
+	"internal":             {},
 }
 
 type goPackage struct {
