@@ -11,6 +11,9 @@ DIST     := dist
 PLATFORM := linux-$(GOARCH)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 IMAGES   := vaultferry azure-emulator demo-app
+# What an image has besides the binary of its name. Driver and provider have a binary each that links nothing else: see docs/footprint.md.
+WITH_vaultferry := $(foreach part,driver provider,--beside linux/$(GOARCH)=$(DIST)/$(PLATFORM)/vaultferry-$(part))
+WITH_demo-app   := --link /ls --link /cat --link /env
 GO_BUILD := CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) go build -trimpath -ldflags '$(LDFLAGS)'
 
 .PHONY: help
@@ -25,21 +28,20 @@ deps: ## Install the Debian packages that the tests need (root, Debian)
 build: ## Build the static binaries for Linux into dist/
 	@mkdir -p $(DIST)/$(PLATFORM)
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/vaultferry ./cmd/vaultferry
+	$(GO_BUILD) -tags vaultferry_driver -o $(DIST)/$(PLATFORM)/vaultferry-driver ./cmd/vaultferry
+	$(GO_BUILD) -tags vaultferry_provider -o $(DIST)/$(PLATFORM)/vaultferry-provider ./cmd/vaultferry
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/azure-emulator ./cmd/azure-emulator
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/demo-app ./demo/app
 
 .PHONY: images
 images: build ## Build the container images into dist/*.tar, without a container engine
-	@for name in $(IMAGES); do \
-	  link=(); [[ $$name != demo-app ]] || link=(--link /ls --link /cat --link /env); \
-	  "$$(tools/tool.sh image)" build --binary linux/$(GOARCH)=$(DIST)/$(PLATFORM)/$$name --entrypoint /$$name "$${link[@]}" \
-	    --tag localhost/vaultferry/$$name:$(VERSION) --output $(DIST)/$$name.tar >/dev/null; \
-	done
+	@$(foreach name,$(IMAGES),\
+	  "$$(tools/tool.sh image)" build --binary linux/$(GOARCH)=$(DIST)/$(PLATFORM)/$(name) --entrypoint /$(name) $(WITH_$(name)) \
+	    --tag localhost/vaultferry/$(name):$(VERSION) --output $(DIST)/$(name).tar >/dev/null;)
 
 .PHONY: push
 push: build ## Push the image IMAGE to REGISTRY
-	link=(); [[ $(IMAGE) != demo-app ]] || link=(--link /ls --link /cat --link /env); \
-	"$$(tools/tool.sh image)" build --binary linux/$(GOARCH)=$(DIST)/$(PLATFORM)/$(IMAGE) --entrypoint /$(IMAGE) "$${link[@]}" \
+	"$$(tools/tool.sh image)" build --binary linux/$(GOARCH)=$(DIST)/$(PLATFORM)/$(IMAGE) --entrypoint /$(IMAGE) $(WITH_$(IMAGE)) \
 	  --tag $(REGISTRY)/$(IMAGE):$(VERSION) --push
 
 .PHONY: cluster
@@ -53,6 +55,8 @@ test: deps test-unit test-modules test-e2e ## Run all tests: unit, integration a
 .PHONY: test-unit
 test-unit: ## Run the unit and integration tests of the main module, with the race detector
 	go vet ./...
+	go vet -tags vaultferry_driver ./cmd/vaultferry
+	go vet -tags vaultferry_provider ./cmd/vaultferry
 	go test -race ./api/... ./cmd/... ./demo/... ./internal/... $(wildcard ./test/integration) $(wildcard ./test/sdk) $(wildcard ./test/chart)
 
 .PHONY: test-modules

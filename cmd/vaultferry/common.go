@@ -3,9 +3,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/http/pprof"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -44,4 +47,28 @@ func acceptAndIgnore(flags *pflag.FlagSet, name string) {
 	flags.String(name, "", "accepted for older manifests, without effect")
 	flags.Lookup(name).NoOptDefVal = "true"
 	flags.Lookup(name).Hidden = true
+}
+
+// socketPath returns the path of a unix:// endpoint.
+func socketPath(flag, endpoint string) (string, error) {
+	scheme, path, found := strings.Cut(endpoint, "://")
+	if !found || !strings.EqualFold(scheme, "unix") || path == "" {
+		return "", fmt.Errorf("%s must be unix:// and a path, not %q", flag, endpoint)
+	}
+	return "/" + strings.TrimLeft(path, "/"), nil
+}
+
+func serveHTTP(ctx context.Context, addr string, handler http.Handler) error {
+	if addr == "" {
+		return nil
+	}
+	return telemetry.Serve(ctx, addr, handler)
+}
+
+func pprofHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
 }

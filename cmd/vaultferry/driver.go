@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build !vaultferry_provider
+
 package main
 
 import (
@@ -8,10 +10,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/http/pprof"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -107,15 +107,6 @@ func (f *driverFlags) validate() error {
 		return fmt.Errorf("--volume-size-limit must be at least one page, %d bytes", os.Getpagesize())
 	}
 	return f.common.validate()
-}
-
-// socketPath returns the path of a unix:// endpoint.
-func socketPath(flag, endpoint string) (string, error) {
-	scheme, path, found := strings.Cut(endpoint, "://")
-	if !found || !strings.EqualFold(scheme, "unix") || path == "" {
-		return "", fmt.Errorf("%s must be unix:// and a path, not %q", flag, endpoint)
-	}
-	return "/" + strings.TrimLeft(path, "/"), nil
 }
 
 func runDriver(ctx context.Context, f *driverFlags, env environment) error {
@@ -249,19 +240,4 @@ func driverHealth(f *driverFlags, socket string, r *driver.Registration) http.Ha
 	}
 	const timeout = 3 * time.Second
 	return telemetry.HealthHandler(live, ready, timeout)
-}
-
-func serveHTTP(ctx context.Context, addr string, handler http.Handler) error {
-	if addr == "" {
-		return nil
-	}
-	return telemetry.Serve(ctx, addr, handler)
-}
-
-func pprofHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	return mux
 }

@@ -2,6 +2,9 @@
 
 // Command vaultferry is the server side of Vaultferry: one binary whose subcommands are the node driver and the Azure provider.
 // It holds flags and wiring only.
+//
+// The build tag vaultferry_provider leaves the driver out, and vaultferry_driver the provider: what a process links, it keeps in memory
+// on every node. The rest is the same in all three.
 package main
 
 import (
@@ -57,7 +60,8 @@ func newRootCommand(env environment) *cobra.Command {
 	}
 	root.SetOut(env.stdout)
 	root.SetErr(env.stderr)
-	root.AddCommand(newDriverCommand(env), newProviderCommand(env), newVersionCommand(env))
+	root.AddCommand(newVersionCommand(env))
+	root.AddCommand(nodeCommands(env)...)
 	return root
 }
 

@@ -114,6 +114,9 @@ func TestDriverContainer(t *testing.T) {
 		t.Fatalf("want one container off the host's network, got %+v", pod)
 	}
 	c := pod.Containers[0]
+	if diff := cmp.Diff([]string{"/vaultferry-driver"}, c.Command); diff != "" {
+		t.Fatalf("command (-want +got):\n%s", diff)
+	}
 	want := []string{
 		"driver",
 		"--endpoint=unix:///csi/csi.sock",
@@ -180,6 +183,9 @@ func TestProviderRunsWithoutRights(t *testing.T) {
 		t.Fatalf("security context of the provider is %+v", provider)
 	}
 	prepare := pod.InitContainers[0]
+	if diff := cmp.Diff([][]string{{"/vaultferry-provider"}, {"/vaultferry-provider"}}, [][]string{prepare.Command, pod.Containers[0].Command}); diff != "" {
+		t.Fatalf("commands (-want +got):\n%s", diff)
+	}
 	wantArgs := []string{"provider", "prepare", "--dir=/provider", "--gid=65532"}
 	if diff := cmp.Diff(wantArgs, prepare.Args); diff != "" {
 		t.Fatalf("args of prepare (-want +got):\n%s", diff)

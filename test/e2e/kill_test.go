@@ -92,7 +92,7 @@ func (s *scene) hasFiles(pod string) {
 // tryKill ends the process of the driver or the provider with SIGKILL, on the node, as soon as there is one.
 func (s *scene) tryKill(part string) {
 	script := `for try in $(seq 100); do for p in /proc/[0-9]*; do
-  if tr '\0' ' ' <$p/cmdline 2>/dev/null | grep -q '^/vaultferry ` + part + ` '; then kill -9 ${p#/proc/}; exit; fi
+  if tr '\0' ' ' <$p/cmdline 2>/dev/null | grep -q '^/vaultferry-` + part + ` '; then kill -9 ${p#/proc/}; exit; fi
 done; sleep 0.1; done; exit 1`
 	if _, err := s.cluster("exec", "--", "sh", "-c", script); err != nil {
 		s.t.Errorf("killing the %s: %v", part, err)

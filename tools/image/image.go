@@ -12,6 +12,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +30,9 @@ type Config struct {
 	// Binaries are the paths of the static binaries by platform, such as
 	// "linux/amd64". There is at least one.
 	Binaries map[string]string
+	// Beside are the paths, by platform, of further static binaries. They are
+	// put beside the entrypoint under the names that they have.
+	Beside map[string][]string
 	// Entrypoint is the absolute path of the binary in the image.
 	Entrypoint string
 	// Links are absolute paths that lead to the binary, for one that looks at the name it is called by.
@@ -61,6 +65,16 @@ func (c Config) Validate() error {
 			return fmt.Errorf("--link %q is not a clean absolute path beside the entrypoint", link)
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.Beside)) {
+		if c.Binaries[name] == "" {
+			return fmt.Errorf("--beside has a binary for %s, and --binary none", name)
+		}
+		for _, file := range c.Beside[name] {
+			if filepath.Base(file) == path.Base(c.Entrypoint) {
+				return fmt.Errorf("--beside %q has the name of the entrypoint", file)
+			}
+		}
+	}
 	if _, err := strconv.ParseUint(c.User, 10, 32); err != nil {
 		return fmt.Errorf("--user %q is not a number; kubelet can't tell that a name is not root", c.User)
 	}
@@ -79,14 +93,11 @@ func (c Config) image(name string) (v1.Image, *v1.Platform, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("parsing the platform of --binary %q: %w", name, err)
 	}
-	binary, err := os.ReadFile(c.Binaries[name])
+	binaries, err := c.binaries(name)
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading the binary for %s: %w", name, err)
+		return nil, nil, err
 	}
-	if err := checkStatic(binary); err != nil {
-		return nil, nil, fmt.Errorf("checking the binary %q: %w", c.Binaries[name], err)
-	}
-	layer, err := c.layer(binary)
+	layer, err := c.layer(binaries)
 	if err != nil {
 		return nil, nil, fmt.Errorf("making the layer for %s: %w", name, err)
 	}
@@ -97,25 +108,53 @@ func (c Config) image(name string) (v1.Image, *v1.Platform, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("adding the layer for %s: %w", name, err)
 	}
-	file, err := img.ConfigFile()
+	config, err := img.ConfigFile()
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the config for %s: %w", name, err)
 	}
-	file = file.DeepCopy()
-	file.OS, file.Architecture, file.Variant = platform.OS, platform.Architecture, platform.Variant
-	file.Config = v1.Config{
+	config = config.DeepCopy()
+	config.OS, config.Architecture, config.Variant = platform.OS, platform.Architecture, platform.Variant
+	config.Config = v1.Config{
 		User:       c.User + ":" + c.User,
 		Entrypoint: []string{c.Entrypoint},
 		Env:        []string{"PATH=" + path.Dir(c.Entrypoint)},
 		WorkingDir: "/",
 		Labels:     c.Labels,
 	}
-	img, err = mutate.ConfigFile(img, file)
+	img, err = mutate.ConfigFile(img, config)
 	if err != nil {
 		return nil, nil, fmt.Errorf("setting the config for %s: %w", name, err)
 	}
 
 	return img, platform, nil
+}
+
+// file is a file of the image.
+type file struct {
+	name    string
+	mode    int64
+	content []byte
+}
+
+// binaries reads the binaries of one platform, that of the entrypoint first.
+func (c Config) binaries(platform string) ([]file, error) {
+	var binaries []file
+	for i, source := range append([]string{c.Binaries[platform]}, c.Beside[platform]...) {
+		content, err := os.ReadFile(source)
+		if err != nil {
+			return nil, fmt.Errorf("reading the binary for %s: %w", platform, err)
+		}
+		if err := checkStatic(content); err != nil {
+			return nil, fmt.Errorf("checking the binary %q: %w", source, err)
+		}
+		target := c.Entrypoint
+		if i > 0 {
+			target = path.Join(path.Dir(c.Entrypoint), filepath.Base(source))
+		}
+		binaries = append(binaries, file{strings.TrimPrefix(target, "/"), 0o755, content})
+	}
+
+	return binaries, nil
 }
 
 // checkStatic refuses an ELF binary that asks for a dynamic loader: the image
@@ -137,7 +176,7 @@ func checkStatic(binary []byte) error {
 
 // layer returns the only layer of an image. Every time in it is zero and the
 // order is fixed, so that equal input makes an equal digest.
-func (c Config) layer(binary []byte) (v1.Layer, error) {
+func (c Config) layer(binaries []file) (v1.Layer, error) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
 	for _, dir := range parents(c.Entrypoint) {
@@ -145,17 +184,12 @@ func (c Config) layer(binary []byte) (v1.Layer, error) {
 			return nil, err
 		}
 	}
-	entries := []struct {
-		name    string
-		mode    int64
-		content []byte
-	}{
+	entries := append([]file{
 		{"etc/", 0o755, nil},
 		{"etc/group", 0o644, []byte(groupFile)},
 		{"etc/passwd", 0o644, []byte(passwdFile)},
 		{"tmp/", 0o1777, nil},
-		{strings.TrimPrefix(c.Entrypoint, "/"), 0o755, binary},
-	}
+	}, binaries...)
 	for _, e := range entries {
 		if err := add(w, e.name, e.mode, e.content); err != nil {
 			return nil, err

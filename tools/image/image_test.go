@@ -143,6 +143,40 @@ func TestArchiveHoldsTheImage(t *testing.T) {
 	}
 }
 
+func TestFurtherBinariesStandBesideTheEntrypoint(t *testing.T) {
+	cfg := validConfig(t)
+	small := filepath.Join(t.TempDir(), "vaultferry-provider")
+	if err := os.WriteFile(small, elfFile(t, false), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Beside = map[string][]string{"linux/amd64": {small}}
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	img, _, err := cfg.image("linux/amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := listing(t, img)
+	want := []string{"-rwxr-xr-x 0:0 vaultferry", "-rwxr-xr-x 0:0 vaultferry-provider"}
+	if diff := cmp.Diff(want, files[len(files)-2:]); diff != "" {
+		t.Fatalf("files (-want +got):\n%s", diff)
+	}
+}
+
+func TestBesideIsAPlatformAndAPath(t *testing.T) {
+	got, err := byPlatform([]string{"linux/amd64=a", "linux/amd64=b", "linux/arm64=c"})
+	want := map[string][]string{"linux/amd64": {"a", "b"}, "linux/arm64": {"c"}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Fatalf("%v (-want +got):\n%s", err, diff)
+	}
+	for _, value := range []string{"a", "=a", "linux/amd64="} {
+		if _, err := byPlatform([]string{value}); err == nil {
+			t.Errorf("%q is accepted", value)
+		}
+	}
+}
+
 // listing returns mode, owner and name of each file in an image.
 func listing(t *testing.T, img v1.Image) []string {
 	t.Helper()
@@ -214,6 +248,9 @@ func TestMistakesAreNamed(t *testing.T) {
 	}{
 		{"no binary", func(c *Config) { c.Binaries = nil }, "--binary is missing"},
 		{"relative entrypoint", func(c *Config) { c.Entrypoint = "vaultferry" }, `--entrypoint "vaultferry"`},
+		{"a further binary of another platform", func(c *Config) { c.Beside = map[string][]string{"linux/arm64": {"x"}} }, "--beside"},
+		{"a further binary of the same name", func(c *Config) { c.Beside = map[string][]string{"linux/amd64": {"x/vaultferry"}} }, "--beside"},
+		{"missing further binary", func(c *Config) { c.Beside = map[string][]string{"linux/amd64": {"/nowhere"}} }, "reading the binary"},
 		{"user by name", func(c *Config) { c.User = "nonroot" }, `--user "nonroot"`},
 		{"no tag", func(c *Config) { c.Tag = "registry.example/vaultferry" }, "parsing --tag"},
 		{"missing file", func(c *Config) { c.Binaries["linux/amd64"] = "/nowhere" }, "reading the binary for linux/amd64"},

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -44,6 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func buildCommand() *cobra.Command {
 	var cfg Config
 	var output string
+	var beside []string
 	var push bool
 	cmd := &cobra.Command{
 		Use:   "build",
@@ -63,6 +65,10 @@ an empty /tmp. Its digest is printed to stdout.`,
     --entrypoint /vaultferry --tag ghcr.io/vaultferry/vaultferry:0.1.0 --push`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if cfg.Beside, err = byPlatform(beside); err != nil {
+				return err
+			}
 			digest, err := build(cmd.Context(), cfg, output, push)
 			if err != nil {
 				return err
@@ -74,6 +80,7 @@ an empty /tmp. Its digest is printed to stdout.`,
 	}
 	flags := cmd.Flags()
 	flags.StringToStringVar(&cfg.Binaries, "binary", nil, "static binary for each platform, as os/arch=path (repeatable)")
+	flags.StringArrayVar(&beside, "beside", nil, "further static binary, put beside the entrypoint under its own name, as os/arch=path (repeatable)")
 	flags.StringVar(&cfg.Entrypoint, "entrypoint", "", "absolute path of the binary in the image")
 	flags.StringSliceVar(&cfg.Links, "link", nil, "absolute path of a link to the entrypoint, in the same directory (repeatable)")
 	flags.StringVar(&cfg.User, "user", "65532", "numeric user, and group, that the image runs as")
@@ -87,4 +94,18 @@ an empty /tmp. Its digest is printed to stdout.`,
 	}
 
 	return cmd
+}
+
+// byPlatform reads the values of --beside.
+func byPlatform(values []string) (map[string][]string, error) {
+	paths := map[string][]string{}
+	for _, value := range values {
+		platform, file, ok := strings.Cut(value, "=")
+		if !ok || platform == "" || file == "" {
+			return nil, fmt.Errorf("--beside %q is not os/arch=path", value)
+		}
+		paths[platform] = append(paths[platform], file)
+	}
+
+	return paths, nil
 }

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// What a node's process links it keeps in memory, so neither may link the other's libraries.
+func TestABuildForOneProcessLinksNoOther(t *testing.T) {
+	const ours = "github.com/vaultferry/vaultferry/internal/"
+	for tag, foreign := range map[string][]string{
+		"vaultferry_provider": {"k8s.io/", ours + "driver", ours + "reason/catalog", ours + "emulator"},
+		"vaultferry_driver":   {"github.com/Azure/", ours + "provider", ours + "keyvault", ours + "reason/catalog", ours + "emulator"},
+	} {
+		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-tags", tag, ".").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		linked := strings.Fields(string(out))
+		if len(linked) < 100 {
+			t.Fatalf("%s: only %d packages: is the list right?", tag, len(linked))
+		}
+		for _, name := range linked {
+			for _, prefix := range foreign {
+				if strings.HasPrefix(name, prefix) {
+					t.Errorf("%s links %s", tag, name)
+				}
+			}
+		}
+	}
+}
