@@ -48,19 +48,22 @@ func (k *KubeSecrets) Get(ctx context.Context, namespace, name string) (*corev1.
 }
 
 // Apply implements [secretsync.API].
-func (k *KubeSecrets) Apply(ctx context.Context, namespace, name string, body []byte) (*corev1.Secret, error) {
-	return k.patch(ctx, types.ApplyPatchType, namespace, name, body)
+func (k *KubeSecrets) Apply(ctx context.Context, namespace, name string, body []byte, force bool) (*corev1.Secret, error) {
+	return k.patch(ctx, types.ApplyPatchType, namespace, name, body, force)
 }
 
 // Patch implements [secretsync.API].
 func (k *KubeSecrets) Patch(ctx context.Context, namespace, name string, patch []byte) (*corev1.Secret, error) {
-	return k.patch(ctx, types.JSONPatchType, namespace, name, patch)
+	return k.patch(ctx, types.JSONPatchType, namespace, name, patch, false)
 }
 
-func (k *KubeSecrets) patch(ctx context.Context, kind types.PatchType, namespace, name string, body []byte) (*corev1.Secret, error) {
+func (k *KubeSecrets) patch(ctx context.Context, kind types.PatchType, namespace, name string, body []byte, force bool) (*corev1.Secret, error) {
+	request := k.kube.core.Patch(kind).Namespace(namespace).Resource("secrets").Name(name).Param("fieldManager", secretsync.FieldManager).Body(body)
+	if force {
+		request = request.Param("force", "true")
+	}
 	secret := &corev1.Secret{}
-	err := k.kube.core.Patch(kind).Namespace(namespace).Resource("secrets").Name(name).
-		Param("fieldManager", secretsync.FieldManager).Body(body).Do(ctx).Into(secret)
+	err := request.Do(ctx).Into(secret)
 	return secret, err
 }
 

@@ -89,7 +89,7 @@ func (w *secretWorld) Get(_ context.Context, namespace, name string) (*corev1.Se
 	return nil, apierrors.NewNotFound(corev1.Resource("secrets"), name)
 }
 
-func (w *secretWorld) Apply(_ context.Context, namespace, name string, body []byte) (*corev1.Secret, error) {
+func (w *secretWorld) Apply(_ context.Context, namespace, name string, body []byte, _ bool) (*corev1.Secret, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.fail != nil {

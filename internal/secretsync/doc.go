@@ -5,9 +5,9 @@
 // [Desired] says, as a pure function, which Secrets a class makes of a volume's files. A [Syncer] brings the API server there:
 //
 //   - A Secret is ours if it carries the label secrets-store.csi.k8s.io/managed=true. All others are never touched.
-//   - Writes are server-side applies of the field manager vaultferry, without force, on exactly the object that was compared (its uid
-//     and resourceVersion are preconditions). What others added stays; what left the class goes; a field that somebody else holds is a
-//     conflict, which names the holder.
+//   - Writes are server-side applies of the field manager vaultferry on exactly the object that was compared (its uid
+//     and resourceVersion are preconditions). What others added stays; what left the class goes. A field of ours that somebody edited is
+//     put right and told; one that somebody else applies, or edits again and again, is a conflict, which names the holder.
 //   - Equal content writes nothing.
 //   - Content carries the time at which it was read from its source, and is never replaced by content that was read earlier.
 //   - A Secret belongs to one class. Another class may share it as long as it asks for the same content.

@@ -116,6 +116,15 @@ func statusOf(err error) metav1.Status {
 
 // holders lists "manager (field)" for each conflict of a server-side apply.
 func holders(err error) []string {
+	return conflicts(err, func(manager, field string) string { return fmt.Sprintf("%s (%s)", manager, field) })
+}
+
+// managers lists those with which a server-side apply conflicts.
+func managers(err error) []string {
+	return conflicts(err, func(manager, _ string) string { return manager })
+}
+
+func conflicts(err error, as func(manager, field string) string) []string {
 	details := statusOf(err).Details
 	if details == nil {
 		return nil
@@ -130,7 +139,7 @@ func holders(err error) []string {
 		if parts := strings.SplitN(cause.Message, `"`, 3); len(parts) == 3 {
 			manager = parts[1]
 		}
-		list = append(list, fmt.Sprintf("%s (%s)", manager, cause.Field))
+		list = append(list, as(manager, cause.Field))
 	}
 	slices.Sort(list)
 	return slices.Compact(list)

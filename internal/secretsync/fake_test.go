@@ -98,13 +98,13 @@ func (s *server) Get(ctx context.Context, namespace, name string) (*corev1.Secre
 	return live.DeepCopy(), nil
 }
 
-func (s *server) Apply(ctx context.Context, namespace, name string, body []byte) (*corev1.Secret, error) {
+func (s *server) Apply(ctx context.Context, namespace, name string, body []byte, force bool) (*corev1.Secret, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.begin("apply"); err != nil {
 		return nil, err
 	}
-	return s.apply(ctx, namespace, name, body, secretsync.FieldManager, false)
+	return s.apply(ctx, namespace, name, body, secretsync.FieldManager, force)
 }
 
 func (s *server) apply(_ context.Context, namespace, name string, body []byte, manager string, force bool) (*corev1.Secret, error) {

@@ -3,6 +3,8 @@
 package secretsync
 
 import (
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/vaultferry/vaultferry/internal/reason"
@@ -25,8 +27,9 @@ const (
 	Refused Outcome = "refused"
 )
 
-// Reasons of the events on the pod, which are those of the Secrets Store CSI Driver.
+// Reasons of the events on the pod, which are those of the Secrets Store CSI Driver, but for EventRepaired.
 const (
+	EventRepaired       = "SecretRepaired"
 	EventRotated        = "SecretRotationComplete"
 	EventRotationFailed = "SecretRotationFailed"
 	EventCreateFailed   = "FailedToCreateSecret"
@@ -39,6 +42,8 @@ type Result struct {
 	Outcome Outcome
 	// Rotated says that data of an existing Secret was replaced.
 	Rotated bool
+	// Repaired lists the changes of others, as "manager (field)", that were undone.
+	Repaired []string
 	// Note says why a Secret was skipped, or was given an owner but no content.
 	Note string
 	// Err is set exactly for [Refused].
@@ -55,6 +60,8 @@ func (r Result) Event() (eventType, eventReason, message string, ok bool) {
 		return corev1.EventTypeWarning, EventRotationFailed, r.Err.Error(), true
 	case r.Outcome == Refused:
 		return corev1.EventTypeWarning, EventCreateFailed, r.Err.Error(), true
+	case r.Outcome == Updated && len(r.Repaired) > 0:
+		return corev1.EventTypeNormal, EventRepaired, "undid a change of K8s secret " + r.Secret + " by " + strings.Join(r.Repaired, ", "), true
 	case r.Outcome == Updated && r.Rotated:
 		return corev1.EventTypeNormal, EventRotated, "successfully rotated K8s secret " + r.Secret, true
 	}

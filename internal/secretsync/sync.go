@@ -24,9 +24,9 @@ import (
 type API interface {
 	// Get reads a Secret from the API server itself, not from a cache.
 	Get(ctx context.Context, namespace, name string) (*corev1.Secret, error)
-	// Apply is a server-side apply of body by the field manager [FieldManager], without force: PATCH with content type
+	// Apply is a server-side apply of body by the field manager [FieldManager], with or without force: PATCH with content type
 	// application/apply-patch+yaml. It returns the Secret that came of it.
-	Apply(ctx context.Context, namespace, name string, body []byte) (*corev1.Secret, error)
+	Apply(ctx context.Context, namespace, name string, body []byte, force bool) (*corev1.Secret, error)
 	// Patch is a JSON patch (RFC 6902), by the same field manager. It returns the Secret that came of it.
 	Patch(ctx context.Context, namespace, name string, patch []byte) (*corev1.Secret, error)
 }
@@ -67,6 +67,8 @@ type Syncer struct {
 	config Config
 	memory *memory
 	turns  turns
+	// repairs are the changes of others that were undone.
+	repairs repairs
 }
 
 // New returns a Syncer.
@@ -176,7 +178,11 @@ func (s *Syncer) attempt(ctx context.Context, m Mounted, want Secret, wanted fin
 		}
 		return *next.result, false
 	}
-	applied, err := s.write(ctx, m.Namespace, current, next.body)
+	applied, err := s.write(ctx, m.Namespace, current, next.body, false)
+	repaired := holders(err)
+	if len(repaired) > 0 && s.repairs.allow(key, current, managers(err), now) {
+		applied, err = s.write(ctx, m.Namespace, current, next.body, true)
+	}
 	switch {
 	case err == nil:
 	case namespaceGone(err):
@@ -196,7 +202,7 @@ func (s *Syncer) attempt(ctx context.Context, m Mounted, want Secret, wanted fin
 	if current == nil {
 		return Result{Outcome: Created, existed: true}, false
 	}
-	return Result{Outcome: Updated, Rotated: next.rotates, Note: next.note, existed: true}, false
+	return Result{Outcome: Updated, Rotated: next.rotates && len(repaired) == 0, Repaired: repaired, Note: next.note, existed: true}, false
 }
 
 // decide asks whether another class still claims the Secret only if the answer matters.
@@ -214,8 +220,8 @@ func (s *Syncer) decide(ctx context.Context, namespace string, at situation) (pl
 }
 
 // write applies body, on top of current if that is not nil.
-func (s *Syncer) write(ctx context.Context, namespace string, current *corev1.Secret, body *applyBody) (*corev1.Secret, error) {
-	if current != nil {
+func (s *Syncer) write(ctx context.Context, namespace string, current *corev1.Secret, body *applyBody, force bool) (*corev1.Secret, error) {
+	if current != nil && !force {
 		patch, err := migration(current)
 		if err != nil {
 			return nil, err
@@ -232,7 +238,7 @@ func (s *Syncer) write(ctx context.Context, namespace string, current *corev1.Se
 	if err != nil {
 		return nil, err
 	}
-	return s.config.API.Apply(ctx, namespace, body.Metadata.Name, encoded)
+	return s.config.API.Apply(ctx, namespace, body.Metadata.Name, encoded, force)
 }
 
 func latest(a, b time.Time) time.Time {

@@ -369,13 +369,49 @@ func TestSecondClass(t *testing.T) {
 	})
 }
 
+// An edit is undone and told; one that is made again and again is left to people in the end.
+func TestAnEditIsUndone(t *testing.T) {
+	s := newServer(t)
+	syncer := newSyncer(t, secretsync.Config{API: s})
+	at := start
+	sync := func() secretsync.Result {
+		at = at.Add(time.Minute)
+		return only(t, syncer.Sync(t.Context(), volume("one", at)))
+	}
+	wantOutcome(t, sync(), secretsync.Created)
+	for range 3 {
+		s.edit(t, "kubectl-edit", namespace, "db", func(c *corev1.Secret) { c.Data["password"] = []byte("by hand") })
+		result := sync()
+		wantOutcome(t, result, secretsync.Updated)
+		if _, eventReason, message, ok := result.Event(); !ok || eventReason != secretsync.EventRepaired || !strings.Contains(message, "kubectl-edit (.data.password)") {
+			t.Fatalf("the event is %s %q", eventReason, message)
+		}
+		if password(s) != "one" {
+			t.Fatal("the edit is still there")
+		}
+		wantOutcome(t, sync(), secretsync.Unchanged)
+	}
+	s.edit(t, "kubectl-edit", namespace, "db", func(c *corev1.Secret) { c.Data["password"] = []byte("by hand") })
+	wantRefusal(t, sync(), reason.SecretConflict, "kubectl-edit (.data.password)", "delete the Secret")
+	if password(s) != "by hand" {
+		t.Fatal("the change was undone once more")
+	}
+}
+
+// Who applies a field means to keep it: two that apply the same field are for people to settle.
 func TestConflictNamesTheHolderAndTheField(t *testing.T) {
 	s := newServer(t)
 	sync1(t, s, volume("one", start))
-	s.edit(t, "kubectl-edit", namespace, "db", func(c *corev1.Secret) { c.Data["password"] = []byte("by hand") })
-	wantRefusal(t, sync1(t, s, volume("two", start.Add(time.Minute))), reason.SecretConflict, "kubectl-edit (.data.password)", "delete the Secret")
-	if password(s) != "by hand" {
-		t.Fatal("the change by hand is gone")
+	theirs := []byte(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db"},"data":{"password":"dGhlaXJz"}}`)
+	s.mu.Lock()
+	_, err := s.apply(t.Context(), namespace, "db", theirs, "argocd", true)
+	s.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantRefusal(t, sync1(t, s, volume("two", start.Add(time.Minute))), reason.SecretConflict, "argocd (.data.password)", "delete the Secret")
+	if password(s) != "theirs" {
+		t.Fatal("what the other applied is gone")
 	}
 }
 

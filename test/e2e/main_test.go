@@ -25,6 +25,8 @@ const (
 	vault       = "kv-platform-prod"
 	// canary begins every secret value of this suite, so that the last test can look for values where none may be.
 	canary = "canary-8f3ad1-"
+	// syncedCanary begins those that classes mirror into Kubernetes Secrets: they may be in etcd, and nowhere else either.
+	syncedCanary = "synced-canary-2c71-"
 )
 
 // world is the cluster that all tests share.
@@ -105,6 +107,7 @@ func (w *world) install(version string) error {
 		"--kubeconfig", w.kubeconfig, "--namespace", system, "--wait", "--timeout", "3m",
 		"--set", "image.repository=localhost/vaultferry/vaultferry,image.tag="+version,
 		"--set", "logVerbosity=4",
+		"--set", "enableSecretRotation=true,rotationPollInterval=10s,syncSecret.enabled=true",
 		"--set", "emulator.enabled=true,emulator.image.repository=localhost/vaultferry/azure-emulator,emulator.image.tag="+version)
 	if err != nil {
 		return err

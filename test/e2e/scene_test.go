@@ -22,6 +22,8 @@ type scene struct {
 	clientID  string
 	// Parts of the manifests that tests break.
 	provider, clientParam, tenantParam, vaultParam, objects string
+	// secretObjects is YAML, a list; empty for none.
+	secretObjects string
 }
 
 const goodObjects = `array:
@@ -95,15 +97,19 @@ func (s *scene) applyClass() {
 		}
 	}
 	indented := strings.ReplaceAll(strings.TrimRight(s.objects, "\n"), "\n", "\n      ")
+	synced := ""
+	if s.secretObjects != "" {
+		synced = "\n  secretObjects:\n  " + strings.ReplaceAll(strings.TrimSpace(s.secretObjects), "\n", "\n  ")
+	}
 	s.apply(fmt.Sprintf(`apiVersion: secrets-store.csi.x-k8s.io/v1
 kind: SecretProviderClass
 metadata: {name: app-kv}
 spec:
-  provider: %s
+  provider: %s%s
   parameters:
 %s    objects: |
       %s
-`, s.provider, parameters, indented))
+`, s.provider, synced, parameters, indented))
 }
 
 func (s *scene) apply(manifest string) {
@@ -165,12 +171,30 @@ func (s *scene) awaitRunning(pod string) {
 	})
 }
 
+// events are the warnings about a pod.
 func (s *scene) events(pod string) []corev1.Event {
+	s.t.Helper()
+	return slices.DeleteFunc(s.allEvents(pod), func(e corev1.Event) bool { return e.Type != corev1.EventTypeWarning })
+}
+
+func (s *scene) allEvents(pod string) []corev1.Event {
+	s.t.Helper()
 	list, err := s.kube.CoreV1().Events(s.namespace).List(s.t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.name=" + pod})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return slices.DeleteFunc(list.Items, func(e corev1.Event) bool { return e.Type != corev1.EventTypeWarning })
+	return list.Items
+}
+
+// eventOf returns the message of a pod's event with the given reason, "" if there is none.
+func (s *scene) eventOf(pod, reason string) string {
+	s.t.Helper()
+	for _, event := range s.allEvents(pod) {
+		if event.Reason == reason {
+			return event.Message
+		}
+	}
+	return ""
 }
 
 func (s *scene) lastEvent(pod string) string {

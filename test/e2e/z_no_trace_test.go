@@ -39,8 +39,13 @@ func TestNoSecretLeavesATrace(t *testing.T) {
 		places["metrics of "+pod] = metrics
 	}
 	for place, content := range places {
-		if at := strings.Index(content, canary); at >= 0 {
-			t.Errorf("a secret value is in %s: %.200q", place, content[max(0, at-80):])
+		for _, value := range []string{canary, syncedCanary} {
+			if value == syncedCanary && place == "etcd" {
+				continue
+			}
+			if at := strings.Index(content, value); at >= 0 {
+				t.Errorf("a secret value is in %s: %.200q", place, content[max(0, at-80):])
+			}
 		}
 	}
 }

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// Who takes over a node holds its driver's token. With it, they write neither about other nodes nor into Secrets that the driver did not
+// make, and get no token of a service account.
+func TestAStolenDriverTokenOpensLittle(t *testing.T) {
+	s := newScene(t, "stolen")
+	token := s.must(s.cluster("exec", "--", "sh", "-c",
+		`for p in /proc/[0-9]*; do if tr '\0' ' ' <$p/cmdline 2>/dev/null | grep -q '^/vaultferry-driver driver '; then cat $p/root/var/run/secrets/kubernetes.io/serviceaccount/token; fi; done`))
+	if strings.Count(token, ".") != 2 {
+		t.Fatal("found no token of the driver")
+	}
+	admin, err := clientcmd.BuildConfigFromFlags("", s.kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	thief, err := kubernetes.NewForConfig(&rest.Config{
+		Host: admin.Host, TLSClientConfig: rest.TLSClientConfig{CAData: admin.CAData, CAFile: admin.CAFile, ServerName: admin.ServerName}, BearerToken: token,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.kube.CoreV1().Secrets(s.namespace).Create(t.Context(), named("theirs", false), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	secrets := thief.CoreV1().Secrets(s.namespace)
+	managed := named("tokens", true)
+	managed.Type, managed.Annotations = corev1.SecretTypeServiceAccountToken, map[string]string{"kubernetes.io/service-account.name": "app-sa"}
+	for name, tc := range map[string]struct {
+		attempt func(context.Context) error
+		want    string
+	}{
+		"a Secret without the label": {func(ctx context.Context) error {
+			_, err := secrets.Create(ctx, named("new", false), metav1.CreateOptions{})
+			return err
+		}, "only Secrets with the label"},
+		"somebody's Secret": {func(ctx context.Context) error {
+			_, err := secrets.Update(ctx, named("theirs", true), metav1.UpdateOptions{})
+			return err
+		}, "was not made by the driver"},
+		"a Secret that becomes a token": {func(ctx context.Context) error {
+			_, err := secrets.Create(ctx, managed, metav1.CreateOptions{})
+			return err
+		}, "may not ask for a token"},
+		"deleting a Secret": {func(ctx context.Context) error {
+			return secrets.Delete(ctx, "theirs", metav1.DeleteOptions{})
+		}, "forbidden"},
+		"a pod status of another node": {func(ctx context.Context) error {
+			return thief.Discovery().RESTClient().Post().AbsPath("/apis/secrets-store.csi.x-k8s.io/v1/namespaces/"+s.namespace+"/secretproviderclasspodstatuses").
+				SetHeader("Content-Type", "application/json").
+				Body([]byte(`{"apiVersion":"secrets-store.csi.x-k8s.io/v1","kind":"SecretProviderClassPodStatus","metadata":{"name":"x",` +
+					`"annotations":{"vaultferry.io/node-name":"node-9"},"labels":{"internal.secrets-store.csi.k8s.io/node-name":"node-9"}}}`)).Do(ctx).Error()
+		}, "may write only pod statuses of that node"},
+		"a token of a service account": {func(ctx context.Context) error {
+			return thief.CoreV1().RESTClient().Post().AbsPath("/api/v1/namespaces/"+s.namespace+"/serviceaccounts/app-sa/token").
+				SetHeader("Content-Type", "application/json").Body([]byte(`{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{}}`)).Do(ctx).Error()
+		}, "forbidden"},
+		"a class": {func(ctx context.Context) error {
+			return thief.Discovery().RESTClient().Post().AbsPath("/apis/secrets-store.csi.x-k8s.io/v1/namespaces/"+s.namespace+"/secretproviderclasses").
+				SetHeader("Content-Type", "application/json").
+				Body([]byte(`{"apiVersion":"secrets-store.csi.x-k8s.io/v1","kind":"SecretProviderClass","metadata":{"name":"x"}}`)).Do(ctx).Error()
+		}, "forbidden"},
+	} {
+		if err := tc.attempt(t.Context()); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: got %v, want %q", name, err, tc.want)
+		}
+	}
+	// What the driver is there for is allowed.
+	if _, err := secrets.Create(t.Context(), named("ours", true), metav1.CreateOptions{}); err != nil {
+		t.Errorf("a Secret with the label: %v", err)
+	}
+}
+
+func named(name string, managed bool) *corev1.Secret {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if managed {
+		secret.Labels = map[string]string{"secrets-store.csi.k8s.io/managed": "true"}
+	}
+	return secret
+}
