@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command app stands in for a workload in the demo and the end-to-end tests: it knows nothing of Vaultferry. Run without a name of one of
-// its tools it waits to be stopped; as ls, cat or env it does what they do, since its image holds nothing else.
+// its tools it waits to be stopped; as ls, cat or env it does what they do, since its image holds nothing else. With the arguments serve-tls
+// DIR it is a web server on port 8443 with the certificate in DIR, as an ingress controller is.
 package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -32,6 +36,10 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		slices.Sort(environ)
 		fmt.Fprintln(stdout, strings.Join(environ, "\n"))
 	default:
+		if len(args) == 3 && args[1] == "serve-tls" {
+			err = serveTLS(args[2])
+			break
+		}
 		wait()
 	}
 	if err != nil {
@@ -39,6 +47,28 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// serveTLS serves with dir/tls.crt and dir/tls.key, which it reads anew for each connection: a renewed certificate needs no restart.
+func serveTLS(dir string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	server := &http.Server{
+		Addr: ":8443", ReadHeaderTimeout: 5 * time.Second,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "hello") }),
+		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
+			return &pair, err
+		}},
+	}
+	go func() {
+		<-ctx.Done()
+		_ = server.Close()
+	}()
+	if err := server.ListenAndServeTLS("", ""); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
 }
 
 func wait() {

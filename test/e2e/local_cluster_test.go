@@ -57,7 +57,12 @@ webhooks:
 // portForward returns the address at which a port of an object of the system's namespace answers.
 func (s *scene) portForward(object, port string) string {
 	s.t.Helper()
-	forward := exec.Command(s.command, "--name", clusterName, "kubectl", "--", "-n", system, "port-forward", object, ":"+port)
+	return s.portForwardIn(system, object, port)
+}
+
+func (s *scene) portForwardIn(namespace, object, port string) string {
+	s.t.Helper()
+	forward := exec.Command(s.command, "--name", clusterName, "kubectl", "--", "-n", namespace, "port-forward", object, ":"+port)
 	out, err := forward.StdoutPipe()
 	if err != nil {
 		s.t.Fatal(err)
