@@ -13,6 +13,8 @@ else
   bold='' dim='' plain=''
 fi
 
+"$root/tools/debian.sh" make:make
+
 step() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
 note() { printf '%s%s%s\n' "$dim" "$*" "$plain"; }
 fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }

@@ -37,14 +37,10 @@ if [ "$(uname -s)" != Linux ]; then
   echo "node.sh: install Node.js $oldest or newer" >&2
   exit 1
 fi
-if ! command -v npm >/dev/null; then
-  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "node.sh: install npm, or Node.js $oldest or newer (on Debian, as root: apt-get install npm)" >&2
-    exit 1
-  fi
-  echo "node.sh: installing npm from Debian" >&2
-  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends npm >&2
-fi
+"$here/../../tools/debian.sh" npm:npm || {
+  echo "node.sh: or install Node.js $oldest or newer" >&2
+  exit 1
+}
 
 echo "node.sh: installing Node.js $oldest into $dir" >&2
 mkdir -p "$(dirname "$dir")"
