@@ -29,6 +29,7 @@ func (c *commonFlags) add(flags *pflag.FlagSet) {
 	flags.IntVarP(&c.verbosity, "v", "v", 0, "log verbosity; 4 shows every call")
 	flags.BoolVar(&c.version, "version", false, "print what this binary was built from, as JSON, and exit")
 	flags.StringVar(&c.metricsBackend, "metrics-backend", "Prometheus", "metrics backend; there is only this one")
+	acceptLogFlags(flags)
 }
 
 func (c *commonFlags) validate() error {
@@ -42,11 +43,23 @@ func (c *commonFlags) logger(w io.Writer) *slog.Logger {
 	return telemetry.NewLogger(w, c.json, c.verbosity)
 }
 
-// acceptAndIgnore takes a flag that older manifests carry and that has nothing to do any more.
+// acceptLogFlags takes klog's flags about where logs go and how they look, which today's manifests may carry. Ours go to standard error.
+func acceptLogFlags(flags *pflag.FlagSet) {
+	for _, name := range []string{"logtostderr", "alsologtostderr", "one_output", "add_dir_header", "skip_headers", "skip_log_headers"} {
+		acceptAndIgnore(flags, name)
+		flags.Lookup(name).NoOptDefVal = "true"
+	}
+	for _, name := range []string{"vmodule", "stderrthreshold", "log_dir", "log_file", "log_file_max_size", "log_backtrace_at"} {
+		acceptAndIgnore(flags, name)
+	}
+}
+
+// acceptAndIgnore takes a flag that older manifests carry and that has nothing to do any more. Who passes it is told so on standard error.
 func acceptAndIgnore(flags *pflag.FlagSet, name string) {
 	flags.String(name, "", "accepted for older manifests, without effect")
-	flags.Lookup(name).NoOptDefVal = "true"
-	flags.Lookup(name).Hidden = true
+	if err := flags.MarkDeprecated(name, "it is accepted and has no effect"); err != nil {
+		panic(err) // the flag was made a line before
+	}
 }
 
 // socketPath returns the path of a unix:// endpoint.

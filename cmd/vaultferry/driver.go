@@ -91,6 +91,7 @@ func (f *driverFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.providerHealth, "provider-health-check", false, "ask each provider for its version regularly; see the metric vaultferry_provider_up")
 	flags.DurationVar(&f.providerHealthInterval, "provider-health-check-interval", 2*time.Minute, "how often to ask the providers")
 	acceptAndIgnore(flags, "filtered-watch-secret")
+	flags.Lookup("filtered-watch-secret").NoOptDefVal = "true"
 }
 
 func (f *driverFlags) validate() error {

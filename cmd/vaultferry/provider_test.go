@@ -28,7 +28,7 @@ func TestProviderFlagsOfTodaysManifests(t *testing.T) {
 	f, err := parse(t, "--endpoint=unix:///provider/azure.sock", "--construct-pem-chain=true", "--healthz-port=8989", "--healthz-path=/healthz",
 		"--healthz-timeout=5s", "--prometheus-port=8898", "--metrics-backend=prometheus", "--cloud-name=AzureCloud", "--custom-user-agent=contoso/1",
 		"--log-format-json=true", "--write-cert-and-key-in-separate-files=false", "--enable-pprof=false", "--pprof-port=6060", "-v=5",
-		"--token-proxy-url=https://kubernetes.default.svc.cluster.local", "--sni-name=a.ests.aks")
+		"--token-proxy-url=https://kubernetes.default.svc.cluster.local", "--sni-name=a.ests.aks", "--logtostderr", "--vmodule=server=4")
 	if err != nil {
 		t.Fatal(err)
 	}
