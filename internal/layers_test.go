@@ -67,6 +67,7 @@ var layers = map[string]layer{
 		never: []string{"k8s.io/client-go", azure, grpc}, why: "the API server is an interface",
 	},
 	"internal/consumption": {never: []string{"k8s.io/client-go", azure, grpc}, why: "a pure function of a pod"},
+	"internal/webhook":     {ours: []string{"internal/reason", "internal/telemetry"}, never: []string{azure}, why: "admission speaks to the API server alone"},
 	"internal/emulator":    {ours: []string{"internal/telemetry"}, never: []string{kubernetes, azure}, why: "a shared parser would hide a shared bug"},
 	"cmd":                  {ours: []string{"api", "internal"}},
 	"demo":                 {never: []string{azure}, why: "a workload that knows nothing of Vaultferry"},
