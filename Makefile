@@ -31,6 +31,8 @@ build: ## Build the static binaries for Linux into dist/
 	$(GO_BUILD) -tags vaultferry_driver -o $(DIST)/$(PLATFORM)/vaultferry-driver ./cmd/vaultferry
 	$(GO_BUILD) -tags vaultferry_provider -o $(DIST)/$(PLATFORM)/vaultferry-provider ./cmd/vaultferry
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/azure-emulator ./cmd/azure-emulator
+	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/kubectl-vaultferry ./cmd/kubectl-vaultferry
+	ln -sf kubectl-vaultferry $(DIST)/$(PLATFORM)/kubectl_complete-vaultferry
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/demo-app ./demo/app
 
 .PHONY: images
@@ -76,7 +78,7 @@ lint: ## Run the linters
 	"$$(tools/tool.sh golangci-lint)" run ./...
 
 .PHONY: generate
-generate: ## Regenerate code, CRDs, the chart's schema and docs/reasons.md
+generate: ## Regenerate code, CRDs, the chart's schema, docs/reasons.md, docs/cli-reference.md and the man pages
 	tools/generate.sh
 
 .PHONY: demo

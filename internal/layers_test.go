@@ -66,6 +66,7 @@ var layers = map[string]layer{
 		ours:  []string{"api/v1", "internal/pemfile", "internal/reason", "internal/secret"},
 		never: []string{"k8s.io/client-go", azure, grpc}, why: "the API server is an interface",
 	},
+	"internal/kube":        {ours: []string{"api/v1"}, never: []string{azure, grpc}, why: "the API server alone"},
 	"internal/consumption": {never: []string{"k8s.io/client-go", azure, grpc}, why: "a pure function of a pod"},
 	"internal/webhook":     {ours: []string{"internal/reason", "internal/telemetry"}, never: []string{azure}, why: "admission speaks to the API server alone"},
 	"internal/emulator":    {ours: []string{"internal/telemetry"}, never: []string{kubernetes, azure}, why: "a shared parser would hide a shared bug"},

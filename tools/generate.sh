@@ -8,6 +8,7 @@
 #   charts/vaultferry/values.schema.json   from the comments in values.yaml
 #   charts/vaultferry/README.md (table)    from the comments in values.yaml
 #   docs/reasons.md                        from internal/reason/catalog
+#   docs/cli-reference.md, docs/man        from the commands of kubectl vaultferry
 #   api/provider/v1alpha1/*.pb.go          from service.proto, needs protoc
 #
 # generate.sh --check writes nothing and fails if one of them is stale.
@@ -16,7 +17,7 @@ set -euo pipefail
 case ${1:-} in
   "") check= ;;
   --check) check=--check ;;
-  *) sed -n '4,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  *) sed -n '4,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -49,6 +50,13 @@ put "$scratch/deepcopy.go" api/v1/zz_generated.deepcopy.go
 
 go run ./internal/reason/catalog/docgen >"$scratch/reasons.md"
 put "$scratch/reasons.md" docs/reasons.md
+
+go run ./cmd/kubectl-vaultferry manual --man "$scratch/man" --reference "$scratch/cli-reference.md"
+put "$scratch/cli-reference.md" docs/cli-reference.md
+[[ -n $check ]] || mkdir -p docs/man
+for page in "$scratch"/man/*; do
+  put "$page" "docs/man/${page##*/}"
+done
 
 proto=api/provider/v1alpha1
 if command -v protoc >/dev/null; then

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+
+	v1 "github.com/vaultferry/vaultferry/api/v1"
+)
+
+// Resource is a resource of the API server.
+type Resource = schema.GroupVersionResource
+
+// The resources that users name.
+var (
+	Pods        = Resource{Version: "v1", Resource: "pods"}
+	Secrets     = Resource{Version: "v1", Resource: "secrets"}
+	Deployments = Resource{Group: "apps", Version: "v1", Resource: "deployments"}
+	Classes     = v1.SecretProviderClassResource()
+	Statuses    = v1.SecretProviderClassPodStatusResource()
+)
+
+// Client reads and writes the objects of one API server. All methods return the API server's own errors; [Advice] explains them.
+type Client struct {
+	Core kubernetes.Interface
+	// Metadata reads what objects are called and labelled, without their content.
+	Metadata metadata.Interface
+	classes  rest.Interface
+}
+
+// queries per second and burst: a person waits, and one command reads a few hundred objects at most.
+const (
+	queries = 50
+	burst   = 100
+)
+
+// New returns a client for config that calls itself userAgent.
+func New(config *rest.Config, userAgent string) (*Client, error) {
+	config = rest.CopyConfig(config)
+	config.UserAgent = userAgent
+	config.QPS, config.Burst = queries, burst
+	// Deprecations are the cluster's business, not that of the person who asks.
+	config.WarningHandler = rest.NoWarnings{}
+	core, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("making the API client: %w", err)
+	}
+	meta, err := metadata.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("making the API client: %w", err)
+	}
+	scheme := runtime.NewScheme()
+	if err := v1.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("registering API types: %w", err)
+	}
+	version := v1.GroupVersion()
+	config.APIPath, config.GroupVersion = "/apis", &version
+	config.ContentType, config.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	classes, err := rest.RESTClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("making the API client: %w", err)
+	}
+	return &Client{Core: core, Metadata: meta, classes: classes}, nil
+}
+
+// Names returns the names of the objects of a resource in a namespace ("" for all).
+func (c *Client) Names(ctx context.Context, resource Resource, namespace string) ([]string, error) {
+	list, err := c.Metadata.Resource(resource).Namespace(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(list.Items))
+	for i := range list.Items {
+		names = append(names, list.Items[i].Name)
+	}
+	return names, nil
+}
+
+// Class returns a SecretProviderClass.
+func (c *Client) Class(ctx context.Context, namespace, name string) (*v1.SecretProviderClass, error) {
+	class := &v1.SecretProviderClass{}
+	return class, c.classes.Get().Namespace(namespace).Resource(Classes.Resource).Name(name).Do(ctx).Into(class)
+}
+
+// Classes returns the SecretProviderClasses of a namespace ("" for all).
+func (c *Client) Classes(ctx context.Context, namespace string) ([]v1.SecretProviderClass, error) {
+	list := &v1.SecretProviderClassList{}
+	err := c.classes.Get().NamespaceIfScoped(namespace, namespace != "").Resource(Classes.Resource).Do(ctx).Into(list)
+	return list.Items, err
+}
+
+// Statuses returns the pod statuses of a namespace ("" for all).
+func (c *Client) Statuses(ctx context.Context, namespace string) ([]v1.SecretProviderClassPodStatus, error) {
+	list := &v1.SecretProviderClassPodStatusList{}
+	err := c.classes.Get().NamespaceIfScoped(namespace, namespace != "").Resource(Statuses.Resource).Do(ctx).Into(list)
+	return list.Items, err
+}
+
+// WatchStatuses watches the pod statuses of a namespace ("" for all) from now on.
+func (c *Client) WatchStatuses(ctx context.Context, namespace string) (watch.Interface, error) {
+	return c.classes.Get().NamespaceIfScoped(namespace, namespace != "").Resource(Statuses.Resource).
+		VersionedParams(&metav1.ListOptions{Watch: true}, metav1.ParameterCodec).Watch(ctx)
+}
+
+// AnnotateClass sets an annotation of a SecretProviderClass and leaves everything else as it is.
+func (c *Client) AnnotateClass(ctx context.Context, namespace, name, annotation, value string) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{annotation: value}}})
+	if err != nil {
+		return err
+	}
+	return c.classes.Patch(types.MergePatchType).Namespace(namespace).Resource(Classes.Resource).Name(name).
+		VersionedParams(&metav1.PatchOptions{FieldManager: "kubectl-vaultferry"}, metav1.ParameterCodec).Body(patch).Do(ctx).Error()
+}
