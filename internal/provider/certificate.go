@@ -19,6 +19,12 @@ const (
 	contentPKCS12 = "application/x-pkcs12"
 )
 
+// What the separate files of a certificate's secret have behind its path.
+const (
+	certificatesSuffix = ".crt"
+	keySuffix          = ".key"
+)
+
 // certificate makes the files of a secret that belongs to a certificate.
 func (r renderer) certificate(ctx context.Context, rd read, got keyvault.Object) ([]part, error) {
 	if rd.object.property != "" {
@@ -31,7 +37,7 @@ func (r renderer) certificate(ctx context.Context, rd read, got keyvault.Object)
 	var parts []part
 	if r.separate {
 		certificates, others := pemfile.SplitPEM(content.Reveal())
-		parts = append(parts, part{rd.path + ".crt", secret.New(certificates)}, part{rd.path + ".key", secret.New(others)})
+		parts = append(parts, part{rd.path + certificatesSuffix, secret.New(certificates)}, part{rd.path + keySuffix, secret.New(others)})
 	}
 	parts = append(parts, part{rd.path, content})
 	for i, p := range parts {

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/vaultferry/vaultferry/internal/entra"
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
 
@@ -17,6 +18,8 @@ const (
 	serviceAccountKey = "csi.storage.k8s.io/serviceAccount.name"
 	tokensKey         = "csi.storage.k8s.io/serviceAccount.tokens" //nolint:gosec // the name of a key, not a credential
 	classNameKey      = "secretProviderClass"
+	vaultKey          = "keyvaultName"
+	objectsKey        = "objects"
 	// fetchedAfterKey comes with a refresh that somebody asked for: what was read before that time will not do.
 	fetchedAfterKey = "vaultferry.io/fetched-after"
 )
@@ -31,6 +34,8 @@ type class struct {
 	vault    string
 	identity identity
 	objects  []object
+	// ignored are parameters and fields that mean nothing.
+	ignored []Problem
 }
 
 // parameters gives access to attributes whose values people type.
@@ -55,32 +60,38 @@ func parseClass(attributes, secrets map[string]string, clouds *clouds) (class, e
 	c := class{
 		name: p.get(classNameKey), podName: p.get(podNameKey), podNamespace: p.get(podNamespaceKey),
 		serviceAccount: p.get(serviceAccountKey),
-		vault:          p.get("keyvaultName"),
+		vault:          p.get(vaultKey),
 	}
 	c.checkPod(&found)
-	c.checkVault(&found)
-	c.identity = parseIdentity(p, secrets, clouds, &found)
-	c.objects = parseObjects(p["objects"], &found)
+	c.checkVault(p, &found)
+	c.identity = parseIdentity(p, clouds, &found)
+	if c.identity.mode == entra.ServicePrincipal {
+		c.identity.takeServicePrincipal(p, secrets, &found)
+	}
+	c.objects = parseObjects(p, &found)
+	p.ignore(&found)
+	c.ignored = found.ignored
 	return c, found.err()
 }
 
 func (c class) checkPod(found *problems) {
 	const next = ": the driver passes it where the CSIDriver object has podInfoOnMount: true"
 	if c.podName == "" {
-		found.add(reason.ParameterInvalid, "pod name is not provided%s", next)
+		found.add(reason.ParameterInvalid, "", "pod name is not provided%s", next)
 	}
 	if c.podNamespace == "" {
-		found.add(reason.ParameterInvalid, "pod namespace is not provided%s", next)
+		found.add(reason.ParameterInvalid, "", "pod namespace is not provided%s", next)
 	}
 }
 
-func (c class) checkVault(found *problems) {
+func (c class) checkVault(p parameters, found *problems) {
 	if c.vault == "" {
-		found.add(reason.ParameterInvalid, "keyvaultName is not provided: set spec.parameters.keyvaultName to the vault's name")
+		found.add(reason.ParameterInvalid, vaultKey, "keyvaultName is not provided: set spec.parameters.keyvaultName to the vault's name%s",
+			p.misspelt(vaultKey))
 		return
 	}
 	if problem := vaultNameProblem(c.vault); problem != "" {
-		found.add(reason.VaultNameInvalid, "%s: correct spec.parameters.keyvaultName (the name alone, without a domain)", problem)
+		found.add(reason.VaultNameInvalid, vaultKey, "%s: correct spec.parameters.keyvaultName (the name alone, without a domain)", problem)
 	}
 }
 
@@ -95,15 +106,15 @@ func vaultNameProblem(name string) string {
 	return ""
 }
 
-// ignored tells, for the log, which keys of objects mean nothing. They never were an error, but one of them may be a misspelt field.
-func (c class) ignored() []any {
+// logIgnored tells the log which names mean nothing.
+func (c class) logIgnored() []any {
 	const most = 5
 	var texts []string
-	for _, o := range c.objects {
-		texts = append(texts, o.ignored...)
+	for _, ignored := range c.ignored[:min(most, len(c.ignored))] {
+		texts = append(texts, ignored.Text)
 	}
 	if len(texts) == 0 {
 		return nil
 	}
-	return []any{"ignored_fields", strings.Join(texts[:min(most, len(texts))], "; ")}
+	return []any{"ignored_fields", strings.Join(texts, "; ")}
 }

@@ -119,7 +119,7 @@ func TestRefusedObjects(t *testing.T) {
 
 func TestObjectFields(t *testing.T) {
 	var found problems
-	got := parseObjects(entryOf("objectName: db ", "objectType: secret", "objectAlias: app/db.txt", "objectVersion: latest", `filePermission: "0400"`), &found)
+	got := parseObjects(parameters{objectsKey: entryOf("objectName: db ", "objectType: secret", "objectAlias: app/db.txt", "objectVersion: latest", `filePermission: "0400"`)}, &found)
 	if err := found.err(); err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func FuzzParseObjects(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		var found problems
-		objects := parseObjects(text, &found)
+		objects := parseObjects(parameters{objectsKey: text}, &found)
 		err := found.err()
 		if err != nil && strings.ContainsAny(err.Error(), "\n\r") {
 			t.Fatalf("more than one line: %q", err)

@@ -3,6 +3,7 @@
 package provider
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -22,13 +23,14 @@ const maxCloudFile = 64 << 10
 type clouds struct {
 	// fallback is the name of the cloud of classes that name none.
 	fallback string
-	// dir holds the files that describe custom clouds; nothing outside it is read.
+	// dir holds the files that describe custom clouds; nothing outside it is read. Where it is "", the files are elsewhere, and classes are
+	// checked without them.
 	dir string
 }
 
 // parse returns the cloud of a class.
 func (c *clouds) parse(p parameters, found *problems) entra.Cloud {
-	name := p.get("cloudName")
+	name := p.get(cloudNameKey)
 	if name == "" {
 		name = c.fallback
 	}
@@ -36,19 +38,22 @@ func (c *clouds) parse(p parameters, found *problems) entra.Cloud {
 		return cloud
 	}
 	if !strings.EqualFold(name, entra.CustomCloud) {
-		found.add(reason.ParameterInvalid, "cloudName %s is not valid, error: spec.parameters.cloudName should be one of %s%s",
+		found.add(reason.ParameterInvalid, cloudNameKey, "cloudName %s is not valid, error: spec.parameters.cloudName should be one of %s%s",
 			quote(name), strings.Join(entra.CloudNames(), ", "), didYouMean(name, entra.CloudNames()))
 		return entra.Cloud{}
 	}
-	file := p.get("cloudEnvFileName")
+	file := p.get(cloudFileKey)
 	if file == "" {
-		found.add(reason.ParameterInvalid, "cloudName %s is not valid, error: set spec.parameters.cloudEnvFileName to a file in %s that describes "+
-			"the cloud%s", name, c.dir, p.misspelt("cloudEnvFileName"))
+		found.add(reason.ParameterInvalid, cloudFileKey, "cloudName %s is not valid, error: set spec.parameters.cloudEnvFileName to a file in %s that describes "+
+			"the cloud%s", name, cmp.Or(c.dir, "the provider's --cloud-env-dir"), p.misspelt(cloudFileKey))
 		return entra.Cloud{}
+	}
+	if c.dir == "" {
+		return entra.Cloud{Name: entra.CustomCloud}
 	}
 	cloud, err := c.read(file)
 	if err != nil {
-		found.add(reason.ParameterInvalid, "cloudName %s is not valid, error: spec.parameters.cloudEnvFileName %s: %v", name, quote(file), err)
+		found.add(reason.ParameterInvalid, cloudFileKey, "cloudName %s is not valid, error: spec.parameters.cloudEnvFileName %s: %v", name, quote(file), err)
 	}
 	return cloud
 }

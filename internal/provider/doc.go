@@ -8,5 +8,7 @@
 // (rendering.go, certificate.go, publickey.go, property.go). Every failure is a [reason.Error] whose text is one line for the person
 // who wrote the class. Optional objects that are not there become notices beside the files.
 //
+// [Check] tells the same of a class that nobody has mounted yet, for those who check it when it is written.
+//
 // The parameters and texts are those of the Azure provider for the Secrets Store CSI Driver, v1.8.
 package provider

@@ -22,7 +22,7 @@ type entry struct {
 	// start is the line of the entry itself.
 	start int
 	// unknown are the keys that are no field.
-	unknown []string
+	unknown []*yaml.Node
 	found   *problems
 	// failed tells that the entry has a problem, told that a problem of a field has named the object already.
 	failed, told bool
@@ -47,6 +47,7 @@ func parseEntry(index int, node *yaml.Node, found *problems) (object, bool) {
 		return object{}, false
 	}
 	e.readFields(node)
+	e.ignore()
 	parsed := e.object()
 	return parsed, !e.failed
 }
@@ -57,7 +58,7 @@ func (e *entry) readFields(node *yaml.Node) {
 		key, value := node.Content[i], resolve(node.Content[i+1])
 		switch {
 		case !isField(key.Value):
-			e.unknown = append(e.unknown, key.Value)
+			e.unknown = append(e.unknown, key)
 		case e.fields[key.Value] != nil:
 			e.malformed(e.line(key.Line), "%s is set twice", key.Value)
 		case value.Kind != yaml.ScalarNode && key.Value != "tags":
@@ -81,8 +82,11 @@ func (e *entry) line(inner int) int {
 // malformed notes that the entry cannot be read.
 func (e *entry) malformed(line int, format string, args ...any) {
 	e.failed = true
-	e.found.add(reason.ObjectsInvalid, "unmarshal failed for keyVaultObjects at index %d, error: line %d of spec.parameters.objects: %s",
-		e.index, line, fmt.Sprintf(format, args...))
+	e.found.note(Problem{
+		Reason: reason.ObjectsInvalid, Parameter: objectsKey, Index: e.index, Line: line,
+		Text: fmt.Sprintf("unmarshal failed for keyVaultObjects at index %d, error: line %d of spec.parameters.objects: %s",
+			e.index, line, fmt.Sprintf(format, args...)),
+	})
 }
 
 // wrong notes a problem with a field.
@@ -92,23 +96,30 @@ func (e *entry) wrong(field, format string, args ...any) {
 
 // wrongFor is wrong with a reason of its own.
 func (e *entry) wrongFor(r reason.Reason, field, format string, args ...any) {
-	name := ""
+	lead := ""
 	if !e.told {
-		// What people search their events for; once for an entry is enough.
-		name = fmt.Sprintf("failed to get objectType:%s, objectName:%s, objectVersion:%s: ",
+		// Once for an entry is enough.
+		lead = fmt.Sprintf("failed to get objectType:%s, objectName:%s, objectVersion:%s: ",
 			shorten(e.text("objectType")), shorten(e.text("objectName")), shorten(e.text("objectVersion")))
 	}
 	e.failed, e.told = true, true
-	e.found.add(r, "%s%s: %s", name, e.place(field), fmt.Sprintf(format, args...))
+	e.found.note(Problem{
+		Reason: r, Parameter: objectsKey, Index: e.index, Field: field, Line: e.lineOf(field),
+		Text: e.place(field) + ": " + fmt.Sprintf(format, args...), lead: lead,
+	})
 }
 
 // place says where a field is.
 func (e *entry) place(field string) string {
-	line := e.start
+	return fmt.Sprintf("objects index %d, line %d", e.index, e.lineOf(field))
+}
+
+// lineOf is the line of a field; that of the entry where it does not have the field.
+func (e *entry) lineOf(field string) int {
 	if node := e.fields[field]; node != nil {
-		line = e.line(node.Line)
+		return e.line(node.Line)
 	}
-	return fmt.Sprintf("objects index %d, line %d", e.index, line)
+	return e.start
 }
 
 // text returns a field's trimmed value.
@@ -120,11 +131,14 @@ func (e *entry) text(field string) string {
 	return strings.TrimSpace(node.Value)
 }
 
-// ignored says which keys of the entry mean nothing, for the log: an unknown field was never an error.
-func (e *entry) ignored() []string {
-	var texts []string
+// ignore notes the keys of the entry that mean nothing.
+func (e *entry) ignore() {
 	for _, key := range e.unknown {
-		texts = append(texts, fmt.Sprintf("index %d: %s%s", e.index, quote(key), didYouMean(key, fieldNames)))
+		line := e.line(key.Line)
+		e.found.ignore(Problem{
+			Parameter: objectsKey, Index: e.index, Field: key.Value, Line: line,
+			Text: fmt.Sprintf("objects index %d, line %d: %s is unknown and has no effect%s",
+				e.index, line, quote(key.Value), didYouMean(key.Value, fieldNames)),
+		})
 	}
-	return texts
 }

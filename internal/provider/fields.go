@@ -16,8 +16,9 @@ import (
 // object is one entry of objects, checked.
 type object struct {
 	index int
-	// place begins every message about the entry.
+	// place begins every message about the entry, line is the line in it.
 	place string
+	line  int
 	// item is what to read; its vault is "" for the class's own, its name "" where selector finds the names.
 	item     keyvault.Item
 	selector *selector
@@ -33,8 +34,6 @@ type object struct {
 	property string
 	format   format
 	encoding encoding
-	// ignored are keys that are no field.
-	ignored []string
 }
 
 // format is objectFormat in lower case.
@@ -84,11 +83,11 @@ func (e *entry) object() object {
 	o := object{
 		index: e.index,
 		place: e.place("objectAlias"),
+		line:  e.lineOf("objectAlias"),
 		item: keyvault.Item{
 			Vault: e.vault(), Type: e.objectType(), Name: e.text("objectName"), Version: e.version(), Optional: e.flag("optional"),
 		},
-		path:    e.text("objectAlias"),
-		ignored: e.ignored(),
+		path: e.text("objectAlias"),
 	}
 	if o.selector = e.selector(); o.selector == nil {
 		e.checkName(o.item.Name)
@@ -165,8 +164,8 @@ func (e *entry) checkName(name string) {
 // misspelt points at an unknown key that looks like one of fields.
 func (e *entry) misspelt(fields ...string) string {
 	for _, key := range e.unknown {
-		if near := reason.Nearest(key, fields); near != "" {
-			return fmt.Sprintf(" (%s is unknown, did you mean %s?)", quote(key), near)
+		if near := reason.Nearest(key.Value, fields); near != "" {
+			return fmt.Sprintf(" (%s is unknown, did you mean %s?)", quote(key.Value), near)
 		}
 	}
 	return ""

@@ -58,7 +58,7 @@ func TestRefusedFields(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var found problems
-			parseObjects(objectsOf(tc.lines), &found)
+			parseObjects(parameters{objectsKey: objectsOf(tc.lines)}, &found)
 			err := found.err()
 			if err == nil || !strings.Contains(err.Error(), tc.says) || strings.Contains(err.Error(), "\n") {
 				t.Fatalf("got %v, want %q", err, tc.says)
@@ -70,7 +70,7 @@ func TestRefusedFields(t *testing.T) {
 // The problems of one entry are all told, behind what people have always searched their events for.
 func TestProblemsNameTheObject(t *testing.T) {
 	var found problems
-	parseObjects(objectsOf([]string{"objectName: db", "objectType: cert", "objectVersion: v1", "objectFormat: pfx", "objectEncoding: hex"}), &found)
+	parseObjects(parameters{objectsKey: objectsOf([]string{"objectName: db", "objectType: cert", "objectVersion: v1", "objectFormat: pfx", "objectEncoding: hex"})}, &found)
 	want := "ObjectsInvalid: failed to get objectType:cert, objectName:db, objectVersion:v1: " +
 		"objects index 0, line 6: PFX format only supported for objectType: secret; " +
 		"objects index 0, line 7: objectEncoding only supported for objectType: secret"
@@ -102,7 +102,7 @@ func TestPlacesOfHistories(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var found problems
-			parseObjects(objectsOf(tc.entries...), &found)
+			parseObjects(parameters{objectsKey: objectsOf(tc.entries...)}, &found)
 			switch err := found.err(); {
 			case tc.says == "" && err != nil:
 				t.Fatal(err)
@@ -120,7 +120,7 @@ func TestFieldsThatMeanNothingAreLogged(t *testing.T) {
 	if _, err := r.client.Mount(t.Context(), call.request()); err != nil {
 		t.Fatal(err)
 	}
-	if log := r.log.String(); !strings.Contains(log, `index 0: \"objectalias\" (did you mean objectAlias?); index 0: \"whatever\"`) {
+	if log := r.log.String(); !strings.Contains(log, `objects index 0, line 5: \"objectalias\" is unknown and has no effect (did you mean objectAlias?); objects index 0, line 6: \"whatever\" is`) {
 		t.Fatalf("the log says %s", log)
 	}
 }

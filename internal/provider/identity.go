@@ -34,16 +34,26 @@ const (
 	useAzureTokenProxy   = "useAzureTokenProxy"
 	userAssignedIdentity = "userAssignedIdentityID"
 	clientIDKey          = "clientID"
+	tenantKey            = "tenantID"
+	cloudNameKey         = "cloudName"
+	cloudFileKey         = "cloudEnvFileName"
 )
+
+// parameterNames are all parameters.
+var parameterNames = []string{
+	vaultKey, objectsKey, tenantKey, "tenantId", cloudNameKey, cloudFileKey, clientIDKey, userAssignedIdentity,
+	usePodIdentity, useVMManagedIdentity, useAzureTokenProxy,
+}
 
 var (
 	tenantChars = regexp.MustCompile(`^[-.0-9A-Za-z]{1,256}$`)
 	uuid        = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
 )
 
-// parseIdentity reads and checks everything that chooses the identity. secrets are those of nodePublishSecretRef.
-func parseIdentity(p parameters, secrets map[string]string, clouds *clouds, found *problems) identity {
-	i := identity{tenant: p.get("tenantID", "tenantId")}
+// parseIdentity reads and checks everything in a class that chooses the identity. That of a service principal is still to be taken from
+// the secrets of nodePublishSecretRef.
+func parseIdentity(p parameters, clouds *clouds, found *problems) identity {
+	i := identity{tenant: p.get(tenantKey, "tenantId")}
 	flag := parseMode(p, found)
 	i.cloud = clouds.parse(p, found)
 	i.checkTenant(p, found)
@@ -56,7 +66,7 @@ func parseIdentity(p parameters, secrets map[string]string, clouds *clouds, foun
 	case useAzureTokenProxy:
 		i.mode, i.clientID = entra.IdentityBinding, p.get(clientIDKey)
 		if i.clientID == "" {
-			found.add(reason.ParameterInvalid, "clientID is required for identity binding: set spec.parameters.clientID to the client id of the "+
+			found.add(reason.ParameterInvalid, clientIDKey, "clientID is required for identity binding: set spec.parameters.clientID to the client id of the "+
 				"identity that is bound to the cluster%s", p.misspelt(clientIDKey))
 		} else {
 			checkClientID(clientIDKey, i.clientID, found)
@@ -65,7 +75,7 @@ func parseIdentity(p parameters, secrets map[string]string, clouds *clouds, foun
 		if i.clientID = p.get(clientIDKey); i.clientID != "" {
 			checkClientID(clientIDKey, i.clientID, found)
 		} else {
-			i.takeServicePrincipal(p, secrets, found)
+			i.mode = entra.ServicePrincipal
 		}
 	}
 	return i
@@ -84,19 +94,19 @@ func parseMode(p parameters, found *problems) string {
 		on, err := strconv.ParseBool(value)
 		switch {
 		case err != nil:
-			found.add(reason.ParameterInvalid, `failed to parse %s flag, error: spec.parameters.%s is %s, should be "true" or "false"`,
+			found.add(reason.ParameterInvalid, name, `failed to parse %s flag, error: spec.parameters.%s is %s, should be "true" or "false"`,
 				name, name, quote(value))
 			mode = undecided
 		case on && mode == "":
 			mode = name
 		case on && mode != undecided:
-			found.add(reason.ParameterInvalid,
+			found.add(reason.ParameterInvalid, name,
 				"only one identity mode can be enabled at a time: usePodIdentity, useVMManagedIdentity, or useAzureTokenProxy")
 			return undecided
 		}
 	}
 	if mode == usePodIdentity {
-		found.add(reason.ParameterInvalid, `spec.parameters.usePodIdentity "true" is not supported: AAD Pod Identity was retired and replaced by `+
+		found.add(reason.ParameterInvalid, usePodIdentity, `spec.parameters.usePodIdentity "true" is not supported: AAD Pod Identity was retired and replaced by `+
 			`workload identity; set it to "false" and spec.parameters.clientID to the identity's client id`)
 	}
 	return mode
@@ -106,13 +116,13 @@ func (i *identity) checkTenant(p parameters, found *problems) {
 	adfs := strings.EqualFold(i.tenant, entra.TenantADFS)
 	switch {
 	case i.tenant == "":
-		found.add(reason.ParameterInvalid, "tenantId is not provided: set spec.parameters.tenantID to the id of the vault's tenant%s",
-			p.misspelt("tenantID"))
+		found.add(reason.ParameterInvalid, tenantKey, "tenantId is not provided: set spec.parameters.tenantID to the id of the vault's tenant%s",
+			p.misspelt(tenantKey))
 	case !tenantChars.MatchString(i.tenant):
-		found.add(reason.ParameterInvalid, "tenantID %s is not valid: spec.parameters.tenantID is an id or a domain name",
+		found.add(reason.ParameterInvalid, tenantKey, "tenantID %s is not valid: spec.parameters.tenantID is an id or a domain name",
 			quote(i.tenant))
 	case i.cloud.ADFS && !adfs:
-		found.add(reason.ParameterInvalid, "tenantID %s is not valid: the activeDirectoryEndpoint of cloud %s is AD FS, so "+
+		found.add(reason.ParameterInvalid, tenantKey, "tenantID %s is not valid: the activeDirectoryEndpoint of cloud %s is AD FS, so "+
 			"spec.parameters.tenantID should be %s", quote(i.tenant), i.cloud.Name, entra.TenantADFS)
 	case adfs:
 		i.tenant = entra.TenantADFS
@@ -127,7 +137,7 @@ func checkClientID(name, value string, found *problems) {
 	if strings.HasPrefix(strings.ToLower(value), "/subscriptions/") {
 		hint = ", not its resource id"
 	}
-	found.add(reason.ParameterInvalid, "%s %s is not the client id of an identity, which is a UUID%s: set spec.parameters.%s to the client id of "+
+	found.add(reason.ParameterInvalid, name, "%s %s is not the client id of an identity, which is a UUID%s: set spec.parameters.%s to the client id of "+
 		"the identity that may read the vault (az identity show --query clientId)", name, quote(value), hint, name)
 }
 
@@ -135,14 +145,13 @@ func checkClientID(name, value string, found *problems) {
 // the id: it may be the secret, under the wrong key.
 func (i *identity) takeServicePrincipal(p parameters, secrets map[string]string, found *problems) {
 	const where = ": add it to the Secret that nodePublishSecretRef names, or set spec.parameters.clientID for workload identity"
-	i.mode = entra.ServicePrincipal
 	// Kubernetes 1.35 and later may send the service account tokens here.
 	if _, tokens := secrets[tokensKey]; len(secrets) == 0 || tokens && len(secrets) == 1 {
 		hint := p.misspelt(clientIDKey, useVMManagedIdentity, useAzureTokenProxy)
 		if p.get(userAssignedIdentity) != "" {
 			hint += ` (spec.parameters.userAssignedIdentityID counts with useVMManagedIdentity "true" only)`
 		}
-		found.add(reason.ParameterInvalid, "failed to get credentials, nodePublishSecretRef secret is not set, and clientID is not provided: set "+
+		found.add(reason.ParameterInvalid, clientIDKey, "failed to get credentials, nodePublishSecretRef secret is not set, and clientID is not provided: set "+
 			"spec.parameters.clientID to the client id of the identity that may read the vault%s", hint)
 		return
 	}
@@ -159,32 +168,42 @@ func (i *identity) takeServicePrincipal(p parameters, secrets map[string]string,
 	i.clientSecret = secret.New([]byte(clientSecret))
 	switch {
 	case i.clientID == "":
-		found.add(reason.ParameterInvalid, "could not find clientid in secrets%s", where)
+		found.add(reason.ParameterInvalid, "", "could not find clientid in secrets%s", where)
 	case !uuid.MatchString(i.clientID):
 		i.clientID = ""
-		found.add(reason.ParameterInvalid, "clientid in secrets is not the id of an application, which is a UUID: correct it in the Secret that "+
+		found.add(reason.ParameterInvalid, "", "clientid in secrets is not the id of an application, which is a UUID: correct it in the Secret that "+
 			"nodePublishSecretRef names (az ad app show --id <name> --query appId)")
 	}
 	if clientSecret == "" {
-		found.add(reason.ParameterInvalid, "could not find clientsecret in secrets%s", where)
+		found.add(reason.ParameterInvalid, "", "could not find clientsecret in secrets%s", where)
 	}
 }
 
 // misspelt tells of a parameter whose name is nearly one of names.
 func (p parameters) misspelt(names ...string) string {
-	known := []string{
-		"tenantID", "tenantId", "cloudName", "cloudEnvFileName", clientIDKey, userAssignedIdentity,
-		usePodIdentity, useVMManagedIdentity, useAzureTokenProxy,
-	}
-	for _, key := range slices.Sorted(maps.Keys(p)) {
-		if slices.Contains(known, key) {
-			continue
-		}
+	for _, key := range p.unknown() {
 		if near := reason.Nearest(key, names); near != "" {
 			return fmt.Sprintf(" (spec.parameters.%s is unknown, did you mean %s?)", reason.OneLine(key), near)
 		}
 	}
 	return ""
+}
+
+// unknown are the keys that no parameter has.
+func (p parameters) unknown() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(p)), func(key string) bool { return slices.Contains(parameterNames, key) })
+}
+
+// ignore notes the keys that look like a parameter and are none. A driver and a pod's volumeAttributes may add any others.
+func (p parameters) ignore(found *problems) {
+	for _, key := range p.unknown() {
+		if near := reason.Nearest(key, parameterNames); near != "" {
+			found.ignore(Problem{
+				Parameter: key, Index: -1,
+				Text: fmt.Sprintf("spec.parameters.%s is unknown and has no effect (did you mean %s?)", key, near),
+			})
+		}
+	}
 }
 
 // session returns the tokens with which the class's objects are read on behalf of the pod.

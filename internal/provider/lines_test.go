@@ -3,6 +3,7 @@
 package provider
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -43,7 +44,7 @@ func TestProblemsNameTheLine(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var found problems
-			parseObjects(tc.objects, &found)
+			parseObjects(parameters{objectsKey: tc.objects}, &found)
 			err := found.err()
 			if err == nil {
 				t.Fatal("accepted")
@@ -68,17 +69,25 @@ func TestObjectsThatWorkToday(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var found problems
-			if got := parseObjects(objects, &found); found.err() != nil || len(got) == 0 {
+			if got := parseObjects(parameters{objectsKey: objects}, &found); found.err() != nil || len(got) == 0 {
 				t.Fatalf("got %+v, %v", got, found.err())
 			}
 		})
 	}
 }
 
+// The problems of any class that a person has written are told at once; beyond that the text says how many more there are.
 func TestManyProblemsStayReadable(t *testing.T) {
-	var found problems
-	parseObjects("array:\n"+strings.Repeat("  - |\n    objectName: a\n    objectType: nonsense\n", 50), &found)
-	if err := found.err(); err == nil || !strings.HasSuffix(err.Error(), "; and 45 more") || len(err.Error()) > 1000 {
-		t.Fatalf("got %v", err)
+	for entries, told := range map[int]int{10: 10, 50: 11} {
+		var found problems
+		parseObjects(parameters{objectsKey: "array:\n" + strings.Repeat("  - |\n    objectName: a\n    objectType: nonsense\n", entries)}, &found)
+		err := found.err()
+		if err == nil || len(err.Error()) > 2100 {
+			t.Fatalf("got %v", err)
+		}
+		more := strings.HasSuffix(err.Error(), fmt.Sprintf("; and %d more", entries-told))
+		if got := strings.Count(err.Error(), "objectType is"); got != told || more != (entries > told) {
+			t.Errorf("%d of %d told in %v", got, entries, err)
+		}
 	}
 }

@@ -53,7 +53,7 @@ func (s *Server) Mount(ctx context.Context, request *v1alpha1.MountRequest) (*v1
 		log.WarnContext(ctx, "Mount failed", failureFields(err)...)
 		return nil, asStatus(err, failurePrefix)
 	}
-	log.InfoContext(ctx, "Mount answered", append(c.ignored(), "files", len(answer.GetFiles()), "missing", len(answer.GetNotices()))...)
+	log.InfoContext(ctx, "Mount answered", append(c.logIgnored(), "files", len(answer.GetFiles()), "missing", len(answer.GetNotices()))...)
 	return answer, nil
 }
 

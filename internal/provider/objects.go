@@ -20,18 +20,19 @@ const (
 // parseObjects reads the parameter objects: YAML with a list under array, whose entries are strings that are YAML themselves.
 // An entry may also be an ordinary mapping. Problems name the entry by its index, as it always was, and the line within the
 // parameter.
-func parseObjects(text string, found *problems) []object {
+func parseObjects(p parameters, found *problems) []object {
+	text := p[objectsKey]
 	if strings.TrimSpace(text) == "" {
-		found.add(reason.ObjectsInvalid, "objects is not set: list what to mount in spec.parameters.objects")
+		found.addObjects(0, "objects is not set: list what to mount in spec.parameters.objects%s", p.misspelt(objectsKey))
 		return nil
 	}
 	if len(text) > maxObjectsText {
-		found.add(reason.ObjectsInvalid, "objects is longer than %d bytes", maxObjectsText)
+		found.addObjects(0, "objects is longer than %d bytes", maxObjectsText)
 		return nil
 	}
 	root, bad := parseYAML(text)
 	if bad != nil {
-		found.add(reason.ObjectsInvalid, "failed to yaml unmarshal objects, error: line %d of spec.parameters.objects: %s",
+		found.addObjects(bad.line, "failed to yaml unmarshal objects, error: line %d of spec.parameters.objects: %s",
 			bad.line, bad.text)
 		return nil
 	}
@@ -57,19 +58,19 @@ func listOf(root *yaml.Node, found *problems) []*yaml.Node {
 			}
 		}
 		if list == nil {
-			found.add(reason.ObjectsInvalid, `objects has no list "array"%s: begin spec.parameters.objects with "array:"`,
+			found.addObjects(root.Line, `objects has no list "array"%s: begin spec.parameters.objects with "array:"`,
 				arrayHint(root))
 			return nil
 		}
 	}
 	switch {
 	case list == nil, isNull(list), list.Kind == yaml.SequenceNode && len(list.Content) == 0:
-		found.add(reason.ObjectsInvalid, `objects has no entry: list at least one under "array:" in spec.parameters.objects`)
+		found.addObjects(0, `objects has no entry: list at least one under "array:" in spec.parameters.objects`)
 	case list.Kind != yaml.SequenceNode:
-		found.add(reason.ObjectsInvalid, `failed to yaml unmarshal objects, error: line %d of spec.parameters.objects: `+
+		found.addObjects(list.Line, `failed to yaml unmarshal objects, error: line %d of spec.parameters.objects: `+
 			`"array:" should be a list, each entry beginning with "- |"`, list.Line)
 	case len(list.Content) > maxObjects:
-		found.add(reason.ObjectsInvalid, "objects has more than %d entries", maxObjects)
+		found.addObjects(0, "objects has more than %d entries", maxObjects)
 	default:
 		return list.Content
 	}

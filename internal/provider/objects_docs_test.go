@@ -31,7 +31,7 @@ func TestTheObjectsPage(t *testing.T) {
 			objects = inner
 		}
 		var found problems
-		if got := parseObjects(objects, &found); found.err() != nil || len(got) == 0 {
+		if got := parseObjects(parameters{objectsKey: objects}, &found); found.err() != nil || len(got) == 0 {
 			t.Errorf("%v in\n%s", found.err(), example[1])
 		}
 	}

@@ -81,7 +81,7 @@ func checkPaths(objects []object, found *problems) {
 	for _, o := range objects {
 		for _, c := range claimsOf(o) {
 			if other, ok := taken.holder(c.first()); ok {
-				found.add(reason.ObjectsInvalid, "%s", sameFile(c.object.place, c.first(), other.object.index))
+				c.object.misplaced(found, sameFile(c.object.place, c.first(), other.object.index))
 				continue
 			}
 			kept = append(kept, c)
@@ -91,16 +91,21 @@ func checkPaths(objects []object, found *problems) {
 	for _, c := range kept {
 		// A directory of versions may have come after a file in it.
 		if later := taken.directories[path.Dir(c.path)]; c.versions == 0 && later.versions > 0 && later.holds(c.path) {
-			found.add(reason.ObjectsInvalid, "%s", sameFile(later.object.place, c.path, c.object.index))
+			later.object.misplaced(found, sameFile(later.object.place, c.path, c.object.index))
 			continue
 		}
 		for dir := path.Dir(c.first()); dir != "." && dir != "/"; dir = path.Dir(dir) {
 			if other, ok := taken.holder(dir); ok {
-				found.add(reason.ObjectsInvalid, "%s", fileForDirectory(c.object.place, c.first(), other.object.index))
+				c.object.misplaced(found, fileForDirectory(c.object.place, c.first(), other.object.index))
 				break
 			}
 		}
 	}
+}
+
+// misplaced notes that a file of the object cannot stand where it should.
+func (o object) misplaced(found *problems, text string) {
+	found.note(Problem{Reason: reason.ObjectsInvalid, Parameter: objectsKey, Index: o.index, Field: "objectAlias", Line: o.line, Text: text})
 }
 
 func sameFile(place, name string, other int) string {

@@ -9,35 +9,89 @@ import (
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
 
-// maxProblems bounds how many problems one error tells: an event on a pod holds 1,024 characters.
-const maxProblems = 5
+// maxProblemsText bounds the text of one error, in bytes. It holds the problems of any class that a person has written, and an event on a
+// pod stays readable.
+const maxProblemsText = 2000
+
+// Problem is one thing that is wrong with the parameters of a SecretProviderClass.
+type Problem struct {
+	// Reason is the way to fail that the provider would give it.
+	Reason reason.Reason
+	// Parameter is the key in spec.parameters; "" for what the driver sends.
+	Parameter string
+	// Index is the number of the entry of objects, from 0; -1 where the problem is not one entry's.
+	Index int
+	// Field is the name of the entry's field, such as objectType; "" where the problem is not one field's.
+	Field string
+	// Line is the line within the text of objects, from 1; 0 where there is none.
+	Line int
+	// Text says what is wrong and what would be right, on one line, with index and line where there are any: what the pod's event says.
+	Text string
+
+	// lead comes before Text in an error: what people search their events for.
+	lead string
+}
+
+// Path is where the problem is, as in "spec.parameters.objects[1].objectType".
+func (p Problem) Path() string {
+	if p.Parameter == "" {
+		return ""
+	}
+	path := "spec.parameters." + p.Parameter
+	if p.Index >= 0 {
+		path += fmt.Sprintf("[%d]", p.Index)
+	}
+	if p.Field != "" {
+		path += "." + p.Field
+	}
+	return path
+}
 
 // problems collects what is wrong with a class, so that its author learns everything at once.
 type problems struct {
-	first reason.Reason
-	texts []string
+	list []Problem
+	// ignored are parameters and fields that mean nothing. They never were an error, but one of them may be a misspelt name.
+	ignored []Problem
 }
 
-// add notes a problem. The first one decides the reason.
-func (p *problems) add(r reason.Reason, format string, args ...any) {
-	if len(p.texts) == 0 {
-		p.first = r
-	}
-	p.texts = append(p.texts, reason.OneLine(fmt.Sprintf(format, args...)))
+// add notes a problem of a parameter.
+func (p *problems) add(r reason.Reason, parameter, format string, args ...any) {
+	p.note(Problem{Reason: r, Parameter: parameter, Index: -1, Text: fmt.Sprintf(format, args...)})
 }
 
-// err returns nil if there is no problem.
+// addObjects notes a problem of the whole of objects; line is 0 where it has no line of its own.
+func (p *problems) addObjects(line int, format string, args ...any) {
+	p.note(Problem{Reason: reason.ObjectsInvalid, Parameter: objectsKey, Index: -1, Line: line, Text: fmt.Sprintf(format, args...)})
+}
+
+// ignore notes a name that means nothing.
+func (p *problems) ignore(problem Problem) {
+	problem.Reason, problem.Text = reason.ParameterInvalid, reason.OneLine(problem.Text)
+	p.ignored = append(p.ignored, problem)
+}
+
+func (p *problems) note(problem Problem) {
+	problem.Text = reason.OneLine(problem.Text)
+	p.list = append(p.list, problem)
+}
+
+// err returns nil if there is no problem. The first one decides the reason.
 func (p *problems) err() error {
-	if len(p.texts) == 0 {
+	if len(p.list) == 0 {
 		return nil
 	}
-	told := p.texts
-	more := ""
-	if len(told) > maxProblems {
-		more = fmt.Sprintf("; and %d more", len(told)-maxProblems)
-		told = told[:maxProblems]
+	var text strings.Builder
+	for i, problem := range p.list {
+		if i > 0 && text.Len()+len(problem.lead)+len(problem.Text) > maxProblemsText {
+			fmt.Fprintf(&text, "; and %d more", len(p.list)-i)
+			break
+		}
+		if i > 0 {
+			text.WriteString("; ")
+		}
+		text.WriteString(problem.lead + problem.Text)
 	}
-	return reason.New(p.first, "", "%s", strings.Join(told, "; ")+more)
+	return reason.New(p.list[0].Reason, "", "%s", text.String())
 }
 
 // didYouMean names the candidate that a misspelt word most likely means.

@@ -29,10 +29,7 @@ type selector struct {
 
 // matches reports whether the selector selects an object.
 func (s *selector) matches(listed keyvault.Listed) bool {
-	if !listed.Attributes.Enabled || !strings.HasPrefix(listed.Name, s.prefix) {
-		return false
-	}
-	if s.pattern != nil && !s.pattern.MatchString(listed.Name) {
+	if !listed.Attributes.Enabled || !s.admits(listed.Name) {
 		return false
 	}
 	for name, want := range s.tags {
@@ -41,6 +38,11 @@ func (s *selector) matches(listed keyvault.Listed) bool {
 		}
 	}
 	return true
+}
+
+// admits reports whether an object of that name can be selected.
+func (s *selector) admits(name string) bool {
+	return strings.HasPrefix(name, s.prefix) && (s.pattern == nil || s.pattern.MatchString(name))
 }
 
 // aliasFor is the path of the object name's file.
