@@ -17,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	v1 "github.com/vaultferry/vaultferry/api/v1"
 	"github.com/vaultferry/vaultferry/internal/reason"
 	"github.com/vaultferry/vaultferry/internal/secret"
 )
@@ -24,29 +25,32 @@ import (
 // makeAgain is the next step where only a new Secret helps.
 const makeAgain = "delete the Secret, it is made again at once"
 
-// foreign is the refusal of a Secret that does not carry our label.
-func foreign(current *corev1.Secret) *reason.Error {
+// Foreign returns why a Secret that exists is left as it is, whatever a class asks for: it does not carry our label. Nil if it does.
+func Foreign(current metav1.Object) *reason.Error {
+	if current.GetLabels()[v1.ManagedLabel] == "true" {
+		return nil
+	}
 	return reason.New(reason.SecretNotOurs, "choose another secretName, or delete that Secret",
-		"Secret %q exists already and %s; it is left as it is", current.Name, belonging(current))
+		"Secret %q exists already and %s; it is left as it is", current.GetName(), belonging(current))
 }
 
 // belonging says to whom a Secret belongs, as far as the Secret tells.
-func belonging(current *corev1.Secret) string {
-	if release := current.Annotations["meta.helm.sh/release-name"]; release != "" {
+func belonging(current metav1.Object) string {
+	if release := current.GetAnnotations()["meta.helm.sh/release-name"]; release != "" {
 		return fmt.Sprintf("belongs to Helm release %q", release)
 	}
-	if manager := current.Labels["app.kubernetes.io/managed-by"]; manager != "" {
+	if manager := current.GetLabels()["app.kubernetes.io/managed-by"]; manager != "" {
 		return fmt.Sprintf("is managed by %q", manager)
 	}
-	if len(current.OwnerReferences) > 0 {
-		owner := current.OwnerReferences[0]
+	if owners := current.GetOwnerReferences(); len(owners) > 0 {
+		owner := owners[0]
 		if controller := metav1.GetControllerOfNoCopy(current); controller != nil {
 			owner = *controller
 		}
 		return fmt.Sprintf("belongs to %s %q", owner.Kind, owner.Name)
 	}
 	managers := map[string]struct{}{}
-	for _, entry := range current.ManagedFields {
+	for _, entry := range current.GetManagedFields() {
 		if entry.Manager != "" {
 			managers[entry.Manager] = struct{}{}
 		}

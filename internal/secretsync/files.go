@@ -16,33 +16,52 @@ import (
 
 // mountedFiles are the files of one volume and what its class calls them.
 type mountedFiles struct {
-	byPath map[string]secret.File
-	// paths are the keys of byPath, sorted.
-	paths []string
+	files []Foreseen
+	// unknown says that nobody knows which files there will be.
+	unknown bool
 	// objects is the class's parameter objects, whose form is the provider's own affair.
 	objects string
 }
 
 func newMountedFiles(files []secret.File, objects string) mountedFiles {
-	m := mountedFiles{byPath: map[string]secret.File{}, objects: objects}
+	m := mountedFiles{objects: objects}
 	for _, file := range files {
-		m.byPath[file.Path] = file
-		m.paths = append(m.paths, file.Path)
+		m.files = append(m.files, Foreseen{Path: file.Path})
 	}
-	slices.Sort(m.paths)
 	return m
+}
+
+// matching returns the files that a path can name.
+func (m mountedFiles) matching(path string) []Foreseen {
+	return slices.DeleteFunc(slices.Clone(m.files), func(f Foreseen) bool { return !f.matches(path) })
+}
+
+// has reports whether there is, or may be, a file at path.
+func (m mountedFiles) has(path string) bool {
+	return m.unknown || slices.ContainsFunc(m.files, func(f Foreseen) bool { return f.matches(path) })
+}
+
+// paths are the names of the files, sorted.
+func (m mountedFiles) paths() []string {
+	var paths []string
+	for _, file := range m.files {
+		paths = append(paths, file.Path)
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths)
 }
 
 // list names the files for a person.
 func (m mountedFiles) list() string {
 	const most = 10
-	switch n := len(m.paths); {
+	paths := m.paths()
+	switch n := len(paths); {
 	case n == 0:
 		return "it has no files"
 	case n > most:
-		return fmt.Sprintf("it has %s and %d more", strings.Join(m.paths[:most], ", "), n-most)
+		return fmt.Sprintf("it has %s and %d more", strings.Join(paths[:most], ", "), n-most)
 	}
-	return "it has " + strings.Join(m.paths, ", ")
+	return "it has " + strings.Join(paths, ", ")
 }
 
 // hint says what a person probably meant with an objectName that is no file.
@@ -50,12 +69,13 @@ func (m mountedFiles) hint(objectName string) string {
 	if alias := m.alias(objectName); alias != "" {
 		return fmt.Sprintf("the object is mounted under its alias: use the alias %q as objectName", alias)
 	}
-	for _, p := range m.paths {
+	paths := m.paths()
+	for _, p := range paths {
 		if path.Base(p) == objectName {
 			return fmt.Sprintf("use the file's whole path %q", p)
 		}
 	}
-	if near := reason.Nearest(objectName, m.paths); near != "" {
+	if near := reason.Nearest(objectName, paths); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	return "name one of these files, or add the object to parameters.objects"
@@ -65,7 +85,7 @@ func (m mountedFiles) hint(objectName string) string {
 func (m mountedFiles) alias(objectName string) string {
 	found := ""
 	eachObject(m.objects, func(name, alias string) {
-		if _, mounted := m.byPath[alias]; mounted && found == "" && strings.EqualFold(name, objectName) {
+		if found == "" && m.has(alias) && strings.EqualFold(name, objectName) {
 			found = alias
 		}
 	})

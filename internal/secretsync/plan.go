@@ -69,8 +69,8 @@ func decide(s situation) (plan, error) {
 	if s.current == nil {
 		return plan{body: s.content(ownedFields{})}, nil
 	}
-	if s.current.Labels[v1.ManagedLabel] != "true" {
-		return refuse(foreign(s.current)), nil
+	if problem := Foreign(s.current); problem != nil {
+		return refuse(problem), nil
 	}
 	if s.current.DeletionTimestamp != nil {
 		return done(Skipped, "the Secret is being deleted; it is made again afterwards"), nil

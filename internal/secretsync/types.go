@@ -6,7 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/pem"
-	"maps"
+	"errors"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,23 +16,14 @@ import (
 	"github.com/vaultferry/vaultferry/internal/secret"
 )
 
-// checkType holds data against what the API server asks of a type. Types that are not listed take any keys.
-func (e entry) checkType(kind corev1.SecretType, data map[string]secret.Value) *reason.Error {
+// checkContent holds what the files hold against what the API server asks of a type; [entry.checkKeys] has seen to the keys.
+func (e entry) checkContent(kind corev1.SecretType, data map[string]secret.Value) *reason.Error {
 	switch kind {
 	case corev1.SecretTypeDockerConfigJson:
 		return e.checkJSON(kind, data, corev1.DockerConfigJsonKey)
 	case corev1.SecretTypeDockercfg:
 		return e.checkJSON(kind, data, corev1.DockerConfigKey)
-	case corev1.SecretTypeBasicAuth:
-		_, user := data[corev1.BasicAuthUsernameKey]
-		_, password := data[corev1.BasicAuthPasswordKey]
-		if !user && !password {
-			return e.invalid("add one of them to data", "type %s needs the key %q or %q", kind, corev1.BasicAuthUsernameKey, corev1.BasicAuthPasswordKey)
-		}
 	case corev1.SecretTypeSSHAuth:
-		if problem := e.need(kind, data, corev1.SSHAuthPrivateKey); problem != nil {
-			return problem
-		}
 		if data[corev1.SSHAuthPrivateKey].Len() == 0 {
 			return e.invalid("put a private key into the vault's secret", "the file of %q is empty", corev1.SSHAuthPrivateKey)
 		}
@@ -40,17 +31,7 @@ func (e entry) checkType(kind corev1.SecretType, data map[string]secret.Value) *
 	return nil
 }
 
-func (e entry) need(kind corev1.SecretType, data map[string]secret.Value, key string) *reason.Error {
-	if _, there := data[key]; there {
-		return nil
-	}
-	return e.invalid("add the key to data, or choose type Opaque", "type %s needs the key %q", kind, key)
-}
-
 func (e entry) checkJSON(kind corev1.SecretType, data map[string]secret.Value, key string) *reason.Error {
-	if problem := e.need(kind, data, key); problem != nil {
-		return problem
-	}
 	// The API server wants an object; what is wrong with the text is not told, since that would quote it.
 	if err := json.Unmarshal(data[key].Reveal(), &map[string]any{}); err != nil {
 		return e.invalid("put a Docker configuration in JSON into the vault's secret", "the file of %q holds no JSON object, which type %s needs", key, kind)
@@ -63,16 +44,6 @@ const caKey = "ca.crt"
 
 // tlsData makes tls.crt, tls.key and ca.crt of files that hold certificates and keys in any mixture, in PEM or PKCS#12.
 func (e entry) tlsData(sources map[string]secret.File) (map[string]secret.Value, *reason.Error) {
-	for _, key := range slices.Sorted(maps.Keys(sources)) {
-		if key != corev1.TLSCertKey && key != corev1.TLSPrivateKeyKey && key != caKey {
-			return nil, e.invalid("use another entry with type Opaque for other keys", "key '%s' is not supported. Only 'tls.key', 'tls.crt' and 'ca.crt' are supported", key)
-		}
-	}
-	for _, key := range []string{corev1.TLSCertKey, corev1.TLSPrivateKeyKey} {
-		if _, there := sources[key]; !there {
-			return nil, e.invalid("add the key to data; both may name the same file", "type %s needs the key %q", corev1.SecretTypeTLS, key)
-		}
-	}
 	certificateFile, keyFile := sources[corev1.TLSCertKey], sources[corev1.TLSPrivateKeyKey]
 	certificates, problem := e.parse(certificateFile)
 	if problem != nil {
@@ -85,7 +56,7 @@ func (e entry) tlsData(sources map[string]secret.File) (map[string]secret.Value,
 	both := pemfile.Bundle{Certificates: certificates.Certificates, Keys: keys.Keys}
 	crt, key, ca, err := both.TLSPair()
 	if err != nil {
-		return nil, e.invalid("check that both come from the same certificate of the vault", "tls.crt from file %s and tls.key from file %s: %w", certificateFile.Path, keyFile.Path, err)
+		return nil, e.noPair(certificateFile.Path, keyFile.Path, err)
 	}
 	data := map[string]secret.Value{corev1.TLSCertKey: secret.New(crt), corev1.TLSPrivateKeyKey: secret.New(key)}
 	caFile, wanted := sources[caKey]
@@ -104,6 +75,15 @@ func (e entry) tlsData(sources map[string]secret.File) (map[string]secret.Value,
 	}
 	data[caKey] = secret.New(ca)
 	return data, nil
+}
+
+// noPair says why two files, or one for both, make no pair.
+func (e entry) noPair(certificateFile, keyFile string, err error) *reason.Error {
+	next := "check that both come from the same certificate of the vault"
+	if errors.Is(err, pemfile.ErrNoKey) || errors.Is(err, pemfile.ErrNoCertificate) {
+		next = "mount the certificate with objectType: secret, which has its chain and its private key, and name that file for both keys"
+	}
+	return e.invalid(next, "tls.crt from file %s and tls.key from file %s: %w", certificateFile, keyFile, err)
 }
 
 func (e entry) parse(file secret.File) (pemfile.Bundle, *reason.Error) {
