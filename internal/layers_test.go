@@ -69,11 +69,15 @@ var layers = map[string]layer{
 	"internal/kube":        {ours: []string{"api/v1"}, never: []string{azure, grpc}, why: "the API server alone"},
 	"internal/consumption": {never: []string{"k8s.io/client-go", azure, grpc}, why: "a pure function of a pod"},
 	"internal/webhook":     {ours: []string{"internal/reason", "internal/telemetry"}, never: []string{azure}, why: "admission speaks to the API server alone"},
-	"internal/emulator":    {ours: []string{"internal/telemetry"}, never: []string{kubernetes, azure}, why: "a shared parser would hide a shared bug"},
-	"cmd":                  {ours: []string{"api", "internal"}},
-	"demo":                 {never: []string{azure}, why: "a workload that knows nothing of Vaultferry"},
-	"test":                 {ours: []string{"api", "internal"}},
-	"internal":             {},
+	"internal/reload":      {never: []string{"k8s.io/client-go", azure, grpc}, why: "decisions without an API server"},
+	"internal/reload/controller": {
+		ours: []string{"api/v1", "internal/reload", "internal/secretsync"}, never: []string{azure}, why: "the API server alone",
+	},
+	"internal/emulator": {ours: []string{"internal/telemetry"}, never: []string{kubernetes, azure}, why: "a shared parser would hide a shared bug"},
+	"cmd":               {ours: []string{"api", "internal"}},
+	"demo":              {never: []string{azure}, why: "a workload that knows nothing of Vaultferry"},
+	"test":              {ours: []string{"api", "internal"}},
+	"internal":          {},
 }
 
 type goPackage struct {
