@@ -83,7 +83,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, handler Handler) 
 func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		Handler: s.mux, ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
-		TLSConfig: &tls.Config{GetCertificate: s.config.GetCertificate, MinVersion: s.config.MinVersion}, //nolint:gosec // 1.3 unless a flag says otherwise
+		TLSConfig: &tls.Config{GetCertificate: s.config.GetCertificate, MinVersion: s.config.MinVersion},
 		ErrorLog:  slog.NewLogLogger(s.config.Log.Handler(), slog.LevelInfo),
 	}
 	done := make(chan error, 1)

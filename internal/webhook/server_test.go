@@ -58,7 +58,7 @@ func serve(t *testing.T, handlers map[string]webhook.Handler, change func(*webho
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	s.stop, s.url = cancel, "https://"+listener.Addr().String()
 	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots}}
 	s.client = &http.Client{Transport: transport}

@@ -82,6 +82,7 @@ func Areas() []Area {
 		{"Entra ID", "Entra ID gives no access token for the identity.", entraEntries()},
 		{"Key Vault", "The vault does not hand out an object.", vaultEntries()},
 		{"Kubernetes Secrets", "Mounted files do not become the Secret that `secretObjects` asks for. The volume and its pod are not affected.", syncEntries()},
+		{"Admission", "A pod is refused when it is created.", admissionEntries()},
 		{"Node", "Something is wrong between kubelet, the driver and the API server.", nodeEntries()},
 		{"Provider protocol", "Driver and provider do not come together. This concerns providers of every vendor.", protocolEntries()},
 	}
