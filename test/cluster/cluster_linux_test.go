@@ -4,12 +4,14 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // bench is the built command, for clusters of the test's own names.
@@ -25,11 +27,26 @@ func newBench(t *testing.T) bench {
 	if os.Geteuid() != 0 {
 		t.Skip("starts real clusters: needs root")
 	}
-	command := filepath.Join(t.TempDir(), "cluster")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", command, ".").CombinedOutput(); err != nil {
-		t.Fatalf("building: %v\n%s", err, out)
+	b := bench{t, filepath.Join(t.TempDir(), "cluster")}
+	b.build()
+	return b
+}
+
+func (b bench) build() {
+	b.t.Helper()
+	if out, err := exec.CommandContext(b.t.Context(), "go", "build", "-o", b.command, ".").CombinedOutput(); err != nil {
+		b.t.Fatalf("building: %v\n%s", err, out)
 	}
-	return bench{t, command}
+}
+
+// downAtTheEnd removes clusters that a failed test leaves.
+func (b bench) downAtTheEnd(names ...string) {
+	b.t.Cleanup(func() {
+		for _, name := range names {
+			// The test's own calls have already done it unless it failed.
+			_ = exec.Command(b.command, "--name", name, "down").Run()
+		}
+	})
 }
 
 func (b bench) run(name string, args ...string) string {
@@ -94,16 +111,18 @@ func traces(t *testing.T, name string) []string {
 	return found
 }
 
+func noTraces(t *testing.T, name string) {
+	t.Helper()
+	if left := traces(t, name); len(left) > 0 {
+		t.Errorf("cluster %s left:\n%s", name, strings.Join(left, "\n"))
+	}
+}
+
 // Two clusters run beside each other; a killed one is repaired by up without the other noticing; down leaves nothing, after a kill too.
 func TestTwoClustersAKillAndNoTraces(t *testing.T) {
 	b := newBench(t)
 	first, second := "vft-first", "vft-second"
-	t.Cleanup(func() {
-		for _, name := range []string{first, second} {
-			// The test's own calls have already done it unless it failed.
-			_ = exec.Command(b.command, "--name", name, "down").Run()
-		}
-	})
+	b.downAtTheEnd(first, second)
 	for _, name := range []string{first, second} {
 		b.run(name, "up")
 		if got := b.run(name, "kubectl", "--", "get", "nodes"); !strings.Contains(got, name+"-node-0") || !strings.Contains(got, " Ready ") {
@@ -121,9 +140,131 @@ func TestTwoClustersAKillAndNoTraces(t *testing.T) {
 	b.kill(second)
 	b.run(second, "down")
 	for _, name := range []string{first, second} {
-		if left := traces(t, name); len(left) > 0 {
-			t.Errorf("cluster %s left:\n%s", name, strings.Join(left, "\n"))
-		}
+		noTraces(t, name)
 	}
 	b.run(first, "down") // of a cluster that does not exist
+}
+
+// Wherever a start is when it is killed, down leaves nothing of it, and up goes on from there.
+func TestAKilledUpIsRepairedOrRemoved(t *testing.T) {
+	b := newBench(t)
+	const name = "vft-killed"
+	b.downAtTheEnd(name)
+	state := filepath.Join("/var/lib/vaultferry-cluster", name)
+	for _, stage := range []string{"pki/ca.key", "kubeconfig", "supervisor.json", "node-0/process.json", "node-0/status.json"} {
+		for _, next := range []string{"down", "up"} {
+			if next == "up" && stage != "kubeconfig" && stage != "node-0/status.json" {
+				continue // each takes as long as a start
+			}
+			t.Run(strings.ReplaceAll(stage, "/", "-")+"-"+next, func(t *testing.T) {
+				b := bench{t, b.command}
+				b.killUp(name, filepath.Join(state, stage))
+				b.run(name, next)
+				if next == "up" {
+					if got := b.run(name, "kubectl", "--", "get", "nodes"); !strings.Contains(got, " Ready ") {
+						t.Errorf("after the repair:\n%s", got)
+					}
+					b.run(name, "down")
+				}
+				noTraces(t, name)
+			})
+		}
+	}
+}
+
+// killUp starts the cluster and kills the command as soon as the file is there.
+func (b bench) killUp(name, file string) {
+	b.t.Helper()
+	up := exec.CommandContext(b.t.Context(), b.command, "--name", name, "up")
+	if err := up.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	await(b.t, file, func() bool {
+		_, err := os.Stat(file)
+		return err == nil
+	})
+	if err := up.Process.Kill(); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := up.Wait(); err == nil {
+		b.t.Fatalf("up was ready before %s was seen", file)
+	}
+}
+
+func await(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if condition() {
+			return
+		}
+	}
+	t.Fatalf("waited in vain for %s", what)
+}
+
+// A node whose programs are killed under a running pod, or that is killed itself, is repaired by up; down leaves nothing of the pod, its
+// shim and its mounts, even if it comes before any repair.
+func TestKilledPartsLeaveNothing(t *testing.T) {
+	b := newBench(t)
+	const name = "vft-parts"
+	b.downAtTheEnd(name)
+	status := func() (shown view) {
+		if err := json.Unmarshal([]byte(b.run(name, "status", "-o", "json")), &shown); err != nil {
+			t.Fatal(err)
+		}
+		return shown
+	}
+	b.run(name, "up")
+	b.run(name, "kubectl", "--", "create", "namespace", "kept")
+
+	before := status()
+	if err := syscall.Kill(before.NodePID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "another node process", func() bool {
+		now := status()
+		return now.NodePID > 0 && now.NodePID != before.NodePID
+	})
+	b.run(name, "up")
+	b.run(name, "kubectl", "--", "get", "namespace", "kept")
+
+	b.run(name, "kubectl", "--", "-n", "kept", "run", "pause", "--image=vaultferry.local/pause:local", "--image-pull-policy=Never")
+	b.run(name, "kubectl", "--", "-n", "kept", "wait", "--for=condition=Ready", "pod/pause", "--timeout=2m")
+	pids := ""
+	for _, program := range status().Programs {
+		pids += fmt.Sprintf(" %d", program.PID)
+	}
+	b.run(name, "exec", "--", "sh", "-c", "kill -9"+pids)
+	b.run(name, "down")
+	noTraces(t, name)
+}
+
+// Who may not make namespaces reads one line that says what to do instead, from every command.
+func TestWithoutRootOneClearLine(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("becomes somebody else: needs root")
+	}
+	dir, err := os.MkdirTemp("/tmp", "vft-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b := bench{t, filepath.Join(dir, "cluster")}
+	b.build()
+	for _, args := range [][]string{{"up"}, {"down"}, {"status"}, {"kubectl", "--", "get", "pods"}} {
+		cmd := exec.CommandContext(t.Context(), b.command, args...)
+		cmd.Dir = "/"
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		out, err := cmd.CombinedOutput()
+		if err == nil || string(out) != needsRoot+"\n" {
+			t.Errorf("%v: %v %q", args, err, out)
+		}
+	}
+	help := exec.CommandContext(t.Context(), b.command, "--help")
+	help.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if out, err := help.CombinedOutput(); err != nil || !strings.Contains(string(out), "cluster up") {
+		t.Errorf("--help: %v %s", err, out)
+	}
 }

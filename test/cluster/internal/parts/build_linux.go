@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 
 	"github.com/vaultferry/vaultferry/test/cluster/internal/filelock"
 )
@@ -132,7 +133,7 @@ func (b Builder) build(ctx context.Context, part Part, dir string) error {
 	command.Dir, command.Env = filepath.Join(b.Sources, part.Name), b.environment(part.CGO)
 	var output bytes.Buffer
 	command.Stdout, command.Stderr = &output, &output
-	if err := command.Run(); err != nil {
+	if err := runToTheEnd(command); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -150,6 +151,15 @@ func (b Builder) build(ctx context.Context, part Part, dir string) error {
 		return err
 	}
 	return os.Rename(next, dir)
+}
+
+// runToTheEnd runs a build that ends when this process is killed: the next one
+// would find it still writing. The kernel watches the thread that started it.
+func runToTheEnd(command *exec.Cmd) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return command.Run()
 }
 
 // environment keeps the caller's, but for what would change the result.
