@@ -44,7 +44,7 @@ func faultSet(c *client) *cobra.Command {
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.Service, "service", "", "entra, vault, imds or identity-binding")
+	fl.StringVar(&f.Service, "service", "", "entra, vault, imds, identity-binding or management")
 	fl.StringVar(&f.Vault, "vault", "", "name of a vault")
 	fl.StringVar(&f.Operation, "operation", "", "operationName of the audit log such as SecretGet, or TokenRequest, BindingTokenRequest, ManagedIdentityToken, OpenIDConfiguration, InstanceDiscovery, Keys")
 	fl.StringVar(&f.Identity, "identity", "", "name or client id of the caller")

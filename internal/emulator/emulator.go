@@ -21,6 +21,7 @@ import (
 	"github.com/vaultferry/vaultferry/internal/emulator/imds"
 	"github.com/vaultferry/vaultferry/internal/emulator/keyvault"
 	"github.com/vaultferry/vaultferry/internal/emulator/limit"
+	"github.com/vaultferry/vaultferry/internal/emulator/management"
 	"github.com/vaultferry/vaultferry/internal/emulator/proxy"
 	"github.com/vaultferry/vaultferry/internal/emulator/record"
 	"github.com/vaultferry/vaultferry/internal/emulator/state"
@@ -45,6 +46,7 @@ type Emulator struct {
 	entra     *entra.Handler
 	keyvault  *keyvault.Handler
 	imds      *imds.Handler
+	manage    *management.Handler
 	admin     *admin.Server
 	tunnels   *proxy.Listener
 	// stop is closed when Run ends.
@@ -107,6 +109,9 @@ func (e *Emulator) handlers() {
 		Limits: e.limits, Log: e.cfg.Log, Now: e.clock.now, Stop: e.stop,
 	})
 	e.imds = imds.New(imds.Config{Directory: e.directory, Entra: e.entra, Faults: e.faults, Counters: e.counters, Stop: e.stop})
+	e.manage = management.New(management.Config{
+		Directory: e.directory, Keys: e.keys, Faults: e.faults, Counters: e.counters, Now: e.clock.now, Stop: e.stop,
+	})
 	e.admin = admin.New(admin.Config{
 		Directory: e.directory, Faults: e.faults, Counters: e.counters, Audit: e.audit, CA: e.ca.PEM(),
 		Limits: e.limits, Clock: e.clock, BindingCA: e.bindingCA.PEM(),
@@ -120,13 +125,15 @@ func (e *Emulator) CA() []byte { return e.ca.PEM() }
 // BindingCA is the root certificate of the token proxy in PEM.
 func (e *Emulator) BindingCA() []byte { return e.bindingCA.PEM() }
 
-// ServeHTTP answers a request to an Entra or a vault name.
+// ServeHTTP answers a request to a name of Entra ID, a vault or Azure Resource Manager.
 func (e *Emulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch names := e.directory.Settings().Names.Match(r.Host); names.Kind {
 	case hosts.Login:
 		e.entra.ServeHTTP(w, r)
 	case hosts.Vault:
 		e.keyvault.Serve(w, r, names)
+	case hosts.Management:
+		e.manage.ServeHTTP(w, r)
 	default:
 		http.Error(w, "the Azure emulator does not answer to the name "+r.Host, http.StatusMisdirectedRequest)
 	}
@@ -147,7 +154,7 @@ func (e *Emulator) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, er
 // lookup is the emulator's DNS.
 func (e *Emulator) lookup(name string) proxy.Verdict {
 	switch names := e.directory.Settings().Names.Match(name); names.Kind {
-	case hosts.Login:
+	case hosts.Login, hosts.Management:
 		return proxy.Serve
 	case hosts.Vault:
 		if _, ok := e.directory.Vault(names.Vault); ok {

@@ -85,6 +85,44 @@ func (r Role) DefinitionID(subscription string) string {
 	return "/subscriptions/" + subscription + "/providers/Microsoft.Authorization/roleDefinitions/" + r.GUID
 }
 
+// actions are what the role may do through Azure Resource Manager, as far as the emulator answers there. Reading is all that it lets anybody do.
+func (r Role) actions() []string {
+	vaultsOnly := []string{"Microsoft.Authorization/*/read", "Microsoft.KeyVault/vaults/read"}
+	switch r.Name {
+	case "Owner", "Contributor", "Reader":
+		return []string{"*/read"}
+	case "Key Vault Contributor":
+		return []string{"Microsoft.Authorization/*/read", "Microsoft.KeyVault/*"}
+	case "Key Vault Administrator", "Key Vault Reader", "Key Vault Secrets Officer", "Key Vault Certificates Officer", "Key Vault Crypto Officer",
+		"Key Vault Data Access Administrator":
+		return vaultsOnly
+	}
+	return nil
+}
+
+// Actions lists what the role may do through Azure Resource Manager.
+func (r Role) Actions() []string { return append([]string{}, r.actions()...) }
+
+// DataActions lists what the role may do with the content of vaults.
+func (r Role) DataActions() []string {
+	all := []string{}
+	for _, a := range r.dataActions {
+		all = append(all, dataActionsNamespace+a)
+	}
+	return all
+}
+
+// Manages reports whether the role holds an action of Azure Resource Manager
+// such as Microsoft.KeyVault/vaults/read.
+func (r Role) Manages(action string) bool {
+	for _, a := range r.actions() {
+		if matches(strings.ToLower(a), strings.ToLower(action)) {
+			return true
+		}
+	}
+	return false
+}
+
 // Allows reports whether the role holds a data action such as ActionGetSecret.
 func (r Role) Allows(action string) bool {
 	for _, a := range r.dataActions {

@@ -120,8 +120,19 @@ func (d *Directory) Unassign(drop func(Assignment) bool) int {
 }
 
 // Authorize finds the role assignment by which a principal (by object id) may
-// do an action on a resource.
+// do a data action on a resource.
 func (d *Directory) Authorize(objectID, action, resource string) (Assignment, bool) {
+	return d.authorize(objectID, resource, func(r arm.Role) bool { return r.Allows(action) })
+}
+
+// MayManage reports whether a principal (by object id) may do an action of
+// Azure Resource Manager at a scope.
+func (d *Directory) MayManage(objectID, action, scope string) bool {
+	_, ok := d.authorize(objectID, scope, func(r arm.Role) bool { return r.Manages(action) })
+	return ok
+}
+
+func (d *Directory) authorize(objectID, resource string, allows func(arm.Role) bool) (Assignment, bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	now := d.now()
@@ -129,7 +140,7 @@ func (d *Directory) Authorize(objectID, action, resource string) (Assignment, bo
 		if !strings.EqualFold(a.PrincipalID, objectID) || !arm.Contains(a.Scope, resource) {
 			continue
 		}
-		if a.counts(now) && a.Role.Allows(action) {
+		if a.counts(now) && allows(a.Role) {
 			return a, true
 		}
 	}

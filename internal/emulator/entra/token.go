@@ -173,7 +173,10 @@ func (h *Handler) knownResource(resource string) bool {
 	}
 	if u.Scheme == "https" {
 		name, _ := hosts.Split(u.Host)
-		others := []string{"management.azure.com", "management.core.windows.net", "graph.microsoft.com", "storage.azure.com"}
+		others := []string{
+			"management.azure.com", "management.core.windows.net", "management.usgovcloudapi.net", "management.core.usgovcloudapi.net",
+			"management.chinacloudapi.cn", "management.core.chinacloudapi.cn", "graph.microsoft.com", "storage.azure.com",
+		}
 		return slices.Contains(h.cfg.Directory.Settings().Names.VaultSuffixes(), name) || slices.Contains(others, name)
 	}
 	if resource == KeyVaultAppID {

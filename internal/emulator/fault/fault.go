@@ -23,6 +23,8 @@ const (
 	// identity bindings.
 	IMDS    = "imds"
 	Binding = "identity-binding"
+	// Management is Azure Resource Manager.
+	Management = "management"
 )
 
 // maxHuge bounds Huge, in bytes.
@@ -88,7 +90,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 // Check says what makes no sense.
 func (f Fault) Check() error {
-	services := []string{"", Entra, Vault, IMDS, Binding}
+	services := []string{"", Entra, Vault, IMDS, Binding, Management}
 	_, badPath := regexp.Compile(f.Path)
 	switch {
 	case !slices.Contains(services, f.Service):

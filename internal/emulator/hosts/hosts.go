@@ -20,6 +20,8 @@ const (
 	Login
 	// Vault is one key vault's data plane.
 	Vault
+	// Management is Azure Resource Manager.
+	Management
 )
 
 // Names are the names that the emulator answers to.
@@ -48,20 +50,22 @@ type cloud struct {
 	suffix string
 	// logins holds the cloud's Entra names, the preferred one first.
 	logins []string
+	// management is Azure Resource Manager's name; an own cloud has none.
+	management string
 }
 
 func publicClouds() []cloud {
 	return []cloud{
-		{"vault.azure.net", []string{"login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net"}},
-		{"vault.usgovcloudapi.net", []string{"login.microsoftonline.us", "login.usgovcloudapi.net"}},
-		{"vault.azure.cn", []string{"login.partner.microsoftonline.cn", "login.chinacloudapi.cn"}},
+		{"vault.azure.net", []string{"login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net"}, "management.azure.com"},
+		{"vault.usgovcloudapi.net", []string{"login.microsoftonline.us", "login.usgovcloudapi.net"}, "management.usgovcloudapi.net"},
+		{"vault.azure.cn", []string{"login.partner.microsoftonline.cn", "login.chinacloudapi.cn"}, "management.chinacloudapi.cn"},
 	}
 }
 
 func (n Names) clouds() []cloud {
 	var all []cloud
 	if n.Login != "" && n.VaultSuffix != "" {
-		all = append(all, cloud{n.VaultSuffix, []string{n.Login}})
+		all = append(all, cloud{suffix: n.VaultSuffix, logins: []string{n.Login}})
 	}
 	if n.Impersonate {
 		all = append(all, publicClouds()...)
@@ -77,6 +81,9 @@ func (n Names) Match(host string) Match {
 			if strings.EqualFold(name, login) {
 				return Match{Kind: Login, Suffix: c.suffix, Login: strings.ToLower(name)}
 			}
+		}
+		if c.management != "" && name == c.management {
+			return Match{Kind: Management, Suffix: c.suffix, Login: c.logins[0]}
 		}
 		vault, isVault := strings.CutSuffix(name, "."+strings.ToLower(c.suffix))
 		if isVault && vault != "" && !strings.Contains(vault, ".") {
