@@ -58,7 +58,7 @@ var layers = map[string]layer{
 	},
 	"internal/driver": {
 		ours: []string{
-			"api/v1", "api/provider/v1alpha1", "internal/reason", "internal/secret", "internal/telemetry", "internal/tracing", "internal/secretsync", "internal/volume",
+			"api/v1", "api/provider/v1alpha1", "internal/classrule", "internal/reason", "internal/secret", "internal/telemetry", "internal/tracing", "internal/secretsync", "internal/volume",
 		},
 		never: []string{azure}, why: "any provider plugs in",
 	},
@@ -67,6 +67,15 @@ var layers = map[string]layer{
 		never: []string{"k8s.io/client-go", azure, grpc}, why: "the API server is an interface",
 	},
 	"internal/kube":        {ours: []string{"api/v1"}, never: []string{azure, grpc}, why: "the API server alone"},
+	"internal/classrule": {
+		ours: []string{"api/v1", "internal/reason"}, never: []string{"k8s.io/client-go", azure, grpc}, why: "pure functions of a class",
+	},
+	"internal/lint": {
+		ours: []string{
+			"api/v1", "internal/classrule", "internal/consumption", "internal/keyvault", "internal/provider", "internal/reason", "internal/secretsync",
+		},
+		never: []string{"k8s.io/client-go", grpc}, why: "pure functions of manifests",
+	},
 	"internal/consumption": {never: []string{"k8s.io/client-go", azure, grpc}, why: "a pure function of a pod"},
 	"internal/webhook":     {ours: []string{"internal/reason", "internal/telemetry"}, never: []string{azure}, why: "admission speaks to the API server alone"},
 	"internal/reload":      {never: []string{"k8s.io/client-go", azure, grpc}, why: "decisions without an API server"},

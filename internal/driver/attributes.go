@@ -6,18 +6,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
 	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/classrule"
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
 
 const (
 	// OverrideAnnotation on a SecretProviderClass, set to "true", lets the volumeAttributes of a pod replace parameters of the class.
-	OverrideAnnotation = "vaultferry.io/allow-volume-attributes-override"
+	OverrideAnnotation = classrule.OverrideAnnotation
 
 	// filePermission is the default mode of files, which goes to the provider as a decimal number.
 	filePermission = "420" // 0644
@@ -55,23 +54,12 @@ func mountRequest(class *v1.SecretProviderClass, p publication, old memory) (*v1
 
 func checkClass(class *v1.SecretProviderClass, p publication) error {
 	where := p.pod.namespace + "/" + p.class
-	switch {
-	case class.Spec.Provider == "":
-		return reason.New(reason.ClassInvalid, "set spec.provider of the SecretProviderClass, for example to azure", "provider not set in %s", where)
-	case class.Spec.Parameters == nil:
-		return reason.New(reason.ClassInvalid, "set spec.parameters of the SecretProviderClass", "parameters not set in %s", where)
-	}
-	if class.Annotations[OverrideAnnotation] == "true" {
-		return nil
-	}
-	for _, key := range slices.Sorted(maps.Keys(p.context)) {
-		set, both := class.Spec.Parameters[key]
-		if !both || set == p.context[key] || strings.HasPrefix(key, kubeletPrefix) {
-			continue
+	for _, err := range []*reason.Error{
+		classrule.Provider(class, where), classrule.Parameters(class, where), classrule.Attributes(class, where, p.context),
+	} {
+		if err != nil {
+			return err
 		}
-		return reason.New(reason.RequestInvalid,
-			"remove it from the pod, or let the class's author allow it with the annotation "+OverrideAnnotation+": true",
-			"pod.spec.volumes[].csi.volumeAttributes.%s would replace a parameter of the SecretProviderClass %s", key, where)
 	}
 	return nil
 }

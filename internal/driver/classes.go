@@ -4,7 +4,6 @@ package driver
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/classrule"
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
 
@@ -75,8 +75,7 @@ func (c *ClassWatch) Get(ctx context.Context, target, namespace, name string) (*
 	case apierrors.IsNotFound(err) && isMissingKind(err):
 		return nil, reason.New(reason.ClassNotFound, "install the CustomResourceDefinitions (chart value crds.enabled)", "%s, error: %w", doing, err)
 	case apierrors.IsNotFound(err):
-		return nil, reason.New(reason.ClassNotFound,
-			fmt.Sprintf("create it in namespace %s, or correct secretProviderClass in the pod's volumeAttributes", namespace), "%s, error: %w", doing, err)
+		return nil, classrule.NotFound(namespace, name, err)
 	}
 	return nil, apiError(doing, err)
 }

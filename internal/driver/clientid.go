@@ -13,15 +13,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/classrule"
 )
 
 const (
-	// clientIDAnnotation on a ServiceAccount is the client id that its pods act with (Azure AD Workload Identity, "Service Account labels and
-	// annotations"); clientIDParameter on a class is the one that the class reads with.
-	clientIDAnnotation = "azure.workload.identity/client-id"
-	clientIDParameter  = "clientID"
-	// clientIDMismatch is the event's reason.
-	clientIDMismatch = "ClientIDMismatch"
 	// accountTimeout bounds the read of a ServiceAccount. No mount waits for it.
 	accountTimeout = 10 * time.Second
 )
@@ -35,8 +30,8 @@ type Accounts interface {
 // compareClientIDs tells the pod when its class reads with another identity than the one that its ServiceAccount names. Both work by
 // themselves, so that nobody else would.
 func (n *Node) compareClientIDs(ctx context.Context, p publication, class *v1.SecretProviderClass) {
-	used, account := strings.TrimSpace(class.Spec.Parameters[clientIDParameter]), p.context[serviceAccountKey]
-	if used == "" || account == "" || n.Accounts == nil {
+	account := p.context[serviceAccountKey]
+	if strings.TrimSpace(class.Spec.Parameters[classrule.ClientIDParameter]) == "" || account == "" || n.Accounts == nil {
 		return
 	}
 	n.background.Go(func() {
@@ -47,12 +42,9 @@ func (n *Node) compareClientIDs(ctx context.Context, p publication, class *v1.Se
 			n.Log.DebugContext(ctx, "Reading a service account", slog.String("pod", p.pod.String()), slog.Any("error", err))
 			return
 		}
-		named := strings.TrimSpace(annotations[clientIDAnnotation])
-		if named == "" || strings.EqualFold(named, used) {
-			return
+		if other := classrule.OtherIdentity(class, account, annotations); other != nil {
+			n.Events.Warn(p.pod, other.Reason.Name, other.Error())
 		}
-		n.Events.Warn(p.pod, clientIDMismatch, "SecretProviderClass "+p.class+" reads with clientID "+used+", but ServiceAccount "+account+
-			" is annotated with "+clientIDAnnotation+": "+named+"; the class's counts for the mount, the annotation for the pod's own Azure calls: make them equal unless both are meant")
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/classrule"
 )
 
 type memoryAccounts map[string]map[string]string
@@ -31,9 +32,9 @@ func TestTwoClientIDsAreTold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t)
-			h.node.Accounts = memoryAccounts{"payments/app-sa": {clientIDAnnotation: tc.account}}
+			h.node.Accounts = memoryAccounts{"payments/app-sa": {classrule.ClientIDAnnotation: tc.account}}
 			h.classes.set("payments", "app-kv", &v1.SecretProviderClass{
-				Spec: v1.SecretProviderClassSpec{Provider: "azure", Parameters: map[string]string{clientIDParameter: tc.class}},
+				Spec: v1.SecretProviderClassSpec{Provider: "azure", Parameters: map[string]string{classrule.ClientIDParameter: tc.class}},
 			})
 			req := h.request()
 			for range 2 {
@@ -49,7 +50,7 @@ func TestTwoClientIDsAreTold(t *testing.T) {
 				}
 				return
 			}
-			if len(events) != 1 || !strings.Contains(events[0], clientIDMismatch) || !strings.Contains(events[0], one) || !strings.Contains(events[0], two) {
+			if len(events) != 1 || !strings.Contains(events[0], "ClientIDMismatch: ") || !strings.Contains(events[0], one) || !strings.Contains(events[0], two) {
 				t.Fatalf("events: %q", events)
 			}
 		})
@@ -61,7 +62,7 @@ func TestAnnotationsOfAServiceAccount(t *testing.T) {
 	server.objects["/api/v1/namespaces/payments/serviceaccounts/app-sa"] = json.RawMessage(
 		`{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":{"annotations":{"azure.workload.identity/client-id":"x"}}}`)
 	got, err := kube.Annotations(t.Context(), "payments", "app-sa")
-	if err != nil || got[clientIDAnnotation] != "x" {
+	if err != nil || got[classrule.ClientIDAnnotation] != "x" {
 		t.Fatal(got, err)
 	}
 	if _, err := kube.Annotations(t.Context(), "payments", "none"); err == nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
+	"github.com/vaultferry/vaultferry/internal/classrule"
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
 
@@ -54,7 +55,7 @@ func (h *ProviderHealth) Run(ctx context.Context) {
 func (h *ProviderHealth) ask(ctx context.Context) {
 	found := map[string]bool{}
 	for _, name := range h.providers.present() {
-		if !h.providers.validName.MatchString(name) {
+		if classrule.ProviderName(name) != nil {
 			continue
 		}
 		found[name] = true

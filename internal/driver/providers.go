@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +22,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
+	"github.com/vaultferry/vaultferry/internal/classrule"
 	"github.com/vaultferry/vaultferry/internal/reason"
 	"github.com/vaultferry/vaultferry/internal/tracing"
 )
@@ -53,7 +53,6 @@ type ProvidersConfig struct {
 // Providers calls providers on their unix sockets. Connections are kept and re-made when a provider restarts.
 type Providers struct {
 	ProvidersConfig
-	validName *regexp.Regexp
 
 	mu          sync.Mutex
 	connections map[string]*grpc.ClientConn // by socket path
@@ -63,7 +62,6 @@ type Providers struct {
 func NewProviders(c ProvidersConfig) *Providers {
 	return &Providers{
 		ProvidersConfig: c,
-		validName:       regexp.MustCompile(`^[a-zA-Z0-9_-]{1,30}$`),
 		connections:     map[string]*grpc.ClientConn{},
 	}
 }
@@ -84,9 +82,8 @@ func (p *Providers) Close() error {
 func (p *Providers) Mount(
 	ctx context.Context, name string, req *v1alpha1.MountRequest, waiting func(*reason.Error),
 ) (*v1alpha1.MountResponse, error) {
-	if !p.validName.MatchString(name) {
-		return nil, reason.New(reason.ClassInvalid, "correct spec.provider of the SecretProviderClass: letters, digits, '-' and '_', at most 30",
-			"invalid provider: provider %q", name)
+	if err := classrule.ProviderName(name); err != nil {
+		return nil, err
 	}
 	var once sync.Once
 	notify := func(why *reason.Error) { once.Do(func() { waiting(why) }) }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
+	"github.com/vaultferry/vaultferry/internal/classrule"
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
 
@@ -58,12 +59,11 @@ func parsePublish(req *csi.NodePublishVolumeRequest) (publication, error) {
 	case len(attributes) == 0:
 		return publication{}, invalid("", "Volume attributes missing in request")
 	case attributes[classKey] == "":
-		return publication{}, invalid("set pod.spec.volumes[].csi.volumeAttributes.secretProviderClass to the name of a class",
-			"secretProviderClass is not set")
+		return publication{}, classrule.Unnamed()
 	case attributes[podNameKey] == "" || attributes[podNamespaceKey] == "":
 		return publication{}, invalid("set podInfoOnMount: true in the CSIDriver object", "kubelet did not say for which pod the volume is")
 	case !req.GetReadonly():
-		return publication{}, invalid("set pod.spec.volumes[].csi.readOnly to true", "Readonly is not true in request")
+		return publication{}, classrule.ReadOnly()
 	}
 	gid, err := mountGroup(req.GetVolumeCapability().GetMount().GetVolumeMountGroup())
 	if err != nil {

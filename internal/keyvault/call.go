@@ -37,7 +37,8 @@ type kind struct {
 	noun string
 	// group is the command group of az keyvault.
 	group string
-	// role is the built-in role with the least rights that may read and list (Microsoft Learn, "Azure RBAC for Key Vault").
+	// role is the built-in role that may read and list (Microsoft Learn, "Azure RBAC for Key Vault"), for keys the one that AKS documents for
+	// a SecretProviderClass.
 	role string
 	// listing is the data action of the role that lists.
 	listing string
@@ -47,12 +48,18 @@ type kind struct {
 	create, arguments string
 }
 
+// Role returns the built-in role that lets an identity read objects of a type, "" for what is no type.
+func Role(objectType string) string {
+	k, _ := kindOf(objectType)
+	return k.role
+}
+
 func kindOf(objectType string) (kind, bool) {
 	switch objectType {
 	case TypeSecret:
 		return kind{"secret", "secret", "Key Vault Secrets User", "secrets/readMetadata", "SecretNotFound", "set", "--file <file>"}, true
 	case TypeKey:
-		return kind{"key", "key", "Key Vault Crypto User", "keys/read", "KeyNotFound", "create", "--kty RSA"}, true
+		return kind{"key", "key", "Key Vault Certificate User", "keys/read", "KeyNotFound", "create", "--kty RSA"}, true
 	case TypeCertificate:
 		return kind{
 			"certificate", "certificate", "Key Vault Certificate User", "certificates/read", "CertificateNotFound", "import", "--file <file>",

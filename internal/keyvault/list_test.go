@@ -121,7 +121,7 @@ func TestListingsThatCannotBeReliedOn(t *testing.T) {
 
 func TestRefusedListings(t *testing.T) {
 	roles := map[string][2]string{
-		"secrets": {"Key Vault Secrets User", "secrets/readMetadata"}, "keys": {"Key Vault Crypto User", "keys/read"},
+		"secrets": {"Key Vault Secrets User", "secrets/readMetadata"}, "keys": {"Key Vault Certificate User", "keys/read"},
 		"certificates": {"Key Vault Certificate User", "certificates/read"},
 	}
 	for path, list := range listings(t, roundTrip(func(r *http.Request) (*http.Response, error) {

@@ -294,7 +294,7 @@ func TestRefusalsNameTheType(t *testing.T) {
 	type words struct{ noun, role, group, absent, create string }
 	all := map[string]words{
 		"secret": {"secret", "Key Vault Secrets User", "secret", "SecretNotFound", "az keyvault secret set"},
-		"key":    {"key", "Key Vault Crypto User", "key", "KeyNotFound", "az keyvault key create"},
+		"key":    {"key", "Key Vault Certificate User", "key", "KeyNotFound", "az keyvault key create"},
 		"cert":   {"certificate", "Key Vault Certificate User", "certificate", "CertificateNotFound", "az keyvault certificate import"},
 	}
 	for objectType, w := range all {

@@ -83,6 +83,7 @@ func Areas() []Area {
 		{"Key Vault", "The vault does not hand out an object.", vaultEntries()},
 		{"Kubernetes Secrets", "Mounted files do not become the Secret that `secretObjects` asks for. The volume and its pod are not affected.", syncEntries()},
 		{"Admission", "A pod is refused when it is created.", admissionEntries()},
+		{"Workloads", "What was applied works, or will, but not as its author expects. These are warnings: nothing is refused.", workloadEntries()},
 		{"Node", "Something is wrong between kubelet, the driver and the API server.", nodeEntries()},
 		{"Provider protocol", "Driver and provider do not come together. This concerns providers of every vendor.", protocolEntries()},
 	}

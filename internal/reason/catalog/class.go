@@ -30,6 +30,19 @@ func classEntries() []Entry {
 			Retry: AfterFix,
 		},
 		{
+			Reason:  reason.ManifestInvalid,
+			Meaning: "A file that `kubectl vaultferry lint` reads is not YAML, or holds fields or types that the kind does not have. The API server refuses it.",
+			Causes: []string{
+				"The indentation is wrong, or the file is a template that was not rendered.",
+				"A value of `spec.parameters` is not text: `\"false\"` needs its quotes.",
+				"The name of a field is misspelt.",
+			},
+			See: []Step{{"Look at the file and line that the message names:", "kubectl vaultferry lint --filename <file>"}},
+			Fix: []Step{{"Correct the file, and try it without changing anything:", "kubectl apply --dry-run=server --filename <file>"}},
+
+			Retry: AfterFix,
+		},
+		{
 			Reason:  reason.ClassInvalid,
 			Meaning: "The SecretProviderClass lacks something that every provider needs, whoever made it.",
 			Causes: []string{
