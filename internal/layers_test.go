@@ -72,7 +72,7 @@ var layers = map[string]layer{
 	},
 	"internal/lint": {
 		ours: []string{
-			"api/v1", "internal/classrule", "internal/consumption", "internal/keyvault", "internal/provider", "internal/reason", "internal/secretsync",
+			"api/v1", "internal/classrule", "internal/consumption", "internal/entra", "internal/keyvault", "internal/provider", "internal/reason", "internal/secretsync",
 		},
 		never: []string{"k8s.io/client-go", grpc}, why: "pure functions of manifests",
 	},

@@ -116,10 +116,14 @@ func (c call) notAllowed(answer refusal) *reason.Error {
 		includes = " (it includes " + c.kind.listing + ")"
 	}
 	return reason.New(reason.VaultForbidden,
-		fmt.Sprintf(`grant it "%[1]s"%[2]s: az role assignment create --role "%[1]s" --assignee %[3]s `+
-			`--scope $(az keyvault show --name %[4]s --query id -o tsv); a new assignment takes some minutes to work`,
-			c.kind.role, includes, c.assignee(), vault),
+		Grant(c.kind.role, includes, c.assignee(), vault),
 		"%s: %s may not %s %ss (%s)", c.describe(), c.caller(), verb, c.kind.noun, why)
+}
+
+// Grant is the step that gives an identity a role for a vault; includes is what to say of the role, "" for nothing.
+func Grant(role, includes, assignee, vault string) string {
+	return fmt.Sprintf(`grant it "%[1]s"%[2]s: az role assignment create --role "%[1]s" --assignee %[3]s `+
+		`--scope $(az keyvault show --name %[4]s --query id -o tsv); a new assignment takes some minutes to work`, role, includes, assignee, vault)
 }
 
 func (c call) notFound() *reason.Error {

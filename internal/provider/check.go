@@ -108,6 +108,17 @@ func Check(classParameters map[string]string, config CheckConfig) Checked {
 	return checked
 }
 
+// CheckCredentials returns why a pod whose volume has no nodePublishSecretRef cannot use a class: nothing, unless the class leaves the identity to
+// the Secret of that reference.
+func CheckCredentials(classParameters map[string]string) []Problem {
+	p := parameters(classParameters)
+	var other, found problems
+	if i := parseIdentity(p, &clouds{fallback: entra.PublicCloud().Name}, &other); i.mode == entra.ServicePrincipal {
+		i.takeServicePrincipal(p, nil, &found)
+	}
+	return found.list
+}
+
 func (o object) checked(vault string, config CheckConfig) CheckedObject {
 	checked := CheckedObject{
 		Index: o.index, Line: o.line, Vault: o.item.Vault, Type: o.item.Type, Name: o.item.Name,
