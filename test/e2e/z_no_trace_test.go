@@ -48,4 +48,19 @@ func TestNoSecretLeavesATrace(t *testing.T) {
 			}
 		}
 	}
+	if found := s.logsWithValues(); found != "" {
+		t.Errorf("a secret value is in %s", found)
+	}
+}
+
+// logsWithValues names the log files of the node that hold a secret value: those of its programs and of each container, also of ones that
+// were killed since.
+func (s *scene) logsWithValues() string {
+	s.t.Helper()
+	const where = " /var/log/pods /run/cluster/state/node-0/log"
+	known := s.must(s.cluster("exec", "--", "sh", "-c", "grep -rlF -e 'Driver started' -e 'Starting kubelet'"+where))
+	if !strings.Contains(known, "secrets-store-csi-driver") || !strings.Contains(known, "kubelet.log") {
+		s.t.Fatalf("these are not all logs: %s", known)
+	}
+	return s.must(s.cluster("exec", "--", "sh", "-c", "grep -rlF -e "+canary+" -e "+syncedCanary+where+" || true"))
 }
