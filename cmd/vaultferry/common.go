@@ -62,11 +62,11 @@ func acceptAndIgnore(flags *pflag.FlagSet, name string) {
 	}
 }
 
-// socketPath returns the path of a unix:// endpoint.
-func socketPath(flag, endpoint string) (string, error) {
+// socketPath returns the path of a unix:// --endpoint.
+func socketPath(endpoint string) (string, error) {
 	scheme, path, found := strings.Cut(endpoint, "://")
 	if !found || !strings.EqualFold(scheme, "unix") || path == "" {
-		return "", fmt.Errorf("%s must be unix:// and a path, not %q", flag, endpoint)
+		return "", fmt.Errorf("--endpoint must be unix:// and a path, not %q", endpoint)
 	}
 	return "/" + strings.TrimLeft(path, "/"), nil
 }

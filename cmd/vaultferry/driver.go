@@ -114,7 +114,7 @@ func runDriver(ctx context.Context, f *driverFlags, env environment) error {
 	if err := f.validate(); err != nil {
 		return err
 	}
-	path, err := socketPath("--endpoint", f.endpoint)
+	path, err := socketPath(f.endpoint)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func TestDriverFlagsOfTodaysManifests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	socket, err := socketPath("--endpoint", f.endpoint)
+	socket, err := socketPath(f.endpoint)
 	if err != nil || socket != "/tmp/csi.sock" || f.driverName != "secrets-store.csi.k8s.io" || f.providerDir != "/var/run/secrets-store-csi-providers" ||
 		!slices.Equal(f.additionalProviderDirs, []string{"/etc/kubernetes/secrets-store-csi-providers"}) || f.metricsAddr != ":8095" ||
 		f.rotation || f.rotationInterval != 2*time.Minute || f.pprof || f.pprofPort != 6065 || f.maxAnswerBytes != 4194304 ||
@@ -82,7 +82,7 @@ func TestDriverFlagsRefused(t *testing.T) {
 			t.Errorf("%v: got %v, want an error that names the flag", args, err)
 		}
 	}
-	if _, err := socketPath("--endpoint", "tcp://127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "--endpoint must be unix://") {
+	if _, err := socketPath("tcp://127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "--endpoint must be unix://") {
 		t.Errorf("tcp: %v", err)
 	}
 }

@@ -124,7 +124,7 @@ func (f *providerFlags) validate() error {
 	if err := f.tokenProxy.Validate(); err != nil {
 		return fmt.Errorf("--token-proxy-url: %w", err)
 	}
-	if _, err := socketPath("--endpoint", f.endpoint); err != nil {
+	if _, err := socketPath(f.endpoint); err != nil {
 		return err
 	}
 	return f.common.validate()

@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"log/slog"
 	"os"
 	"strings"
@@ -54,7 +53,7 @@ func TestSpansReachTheCollectorOfTheEnvironment(t *testing.T) {
 	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
 	env := environment{getenv: os.Getenv}
 	tracer, flush := startTracing(t.Context(), "driver", env, slog.New(slog.DiscardHandler), attribute.String("k8s.node.name", "node-1"))
-	_, end := tracing.Root(context.Background(), tracer, "publish volume")
+	_, end := tracing.Root(t.Context(), tracer, "publish volume")
 	end(nil)
 	flush()
 	spans := collector.Spans()

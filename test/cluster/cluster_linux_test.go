@@ -43,10 +43,31 @@ func (b bench) build() {
 func (b bench) downAtTheEnd(names ...string) {
 	b.t.Cleanup(func() {
 		for _, name := range names {
+			if b.t.Failed() {
+				b.showLogs(name)
+			}
 			// The test's own calls have already done it unless it failed.
 			_ = exec.Command(b.command, "--name", name, "down").Run()
 		}
 	})
+}
+
+// showLogs tells the end of each log of a cluster, for a look after a failure.
+func (b bench) showLogs(name string) {
+	logs, err := filepath.Glob(filepath.Join("/var/lib/vaultferry-cluster", name, "node-0", "log", "*.log"))
+	if err != nil {
+		b.t.Error(err)
+	}
+	for _, path := range logs {
+		out, err := exec.Command("tail", "-n", "5", path).CombinedOutput()
+		b.t.Logf("%s: %v\n%s", path, err, out)
+	}
+}
+
+// up starts a cluster, on a machine that may be busy.
+func (b bench) up(name string) string {
+	b.t.Helper()
+	return b.run(name, "up", "--timeout", "5m")
 }
 
 func (b bench) run(name string, args ...string) string {
@@ -124,16 +145,16 @@ func TestTwoClustersAKillAndNoTraces(t *testing.T) {
 	first, second := "vft-first", "vft-second"
 	b.downAtTheEnd(first, second)
 	for _, name := range []string{first, second} {
-		b.run(name, "up")
+		b.up(name)
 		if got := b.run(name, "kubectl", "--", "get", "nodes"); !strings.Contains(got, name+"-node-0") || !strings.Contains(got, " Ready ") {
 			t.Fatalf("nodes of %s:\n%s", name, got)
 		}
 	}
 	b.run(first, "kubectl", "--", "create", "namespace", "kept")
 	b.kill(first)
-	b.run(first, "up")
+	b.up(first)
 	b.run(first, "kubectl", "--", "get", "namespace", "kept")
-	if got := b.run(second, "up"); !strings.Contains(got, "already running") {
+	if got := b.up(second); !strings.Contains(got, "already running") {
 		t.Fatalf("the other cluster: %s", got)
 	}
 	b.run(first, "down")
@@ -151,24 +172,25 @@ func TestAKilledUpIsRepairedOrRemoved(t *testing.T) {
 	const name = "vft-killed"
 	b.downAtTheEnd(name)
 	state := filepath.Join("/var/lib/vaultferry-cluster", name)
-	for _, stage := range []string{"pki/ca.key", "kubeconfig", "supervisor.json", "node-0/process.json", "node-0/status.json"} {
-		for _, next := range []string{"down", "up"} {
-			if next == "up" && stage != "kubeconfig" && stage != "node-0/status.json" {
-				continue // each takes as long as a start
-			}
-			t.Run(strings.ReplaceAll(stage, "/", "-")+"-"+next, func(t *testing.T) {
-				b := bench{t, b.command}
-				b.killUp(name, filepath.Join(state, stage))
-				b.run(name, next)
-				if next == "up" {
-					if got := b.run(name, "kubectl", "--", "get", "nodes"); !strings.Contains(got, " Ready ") {
-						t.Errorf("after the repair:\n%s", got)
-					}
-					b.run(name, "down")
+	for _, tc := range []struct {
+		stage  string // the file of the cluster's state that is there when the command is killed
+		repair bool   // by up; without, down follows at once
+	}{
+		{"pki/ca.key", false}, {"kubeconfig", false}, {"kubeconfig", true}, {"supervisor.json", false}, {"node-0/process.json", false},
+		{"node-0/status.json", false}, {"node-0/status.json", true},
+	} {
+		t.Run(fmt.Sprintf("%s,repair=%v", strings.ReplaceAll(tc.stage, "/", "-"), tc.repair), func(t *testing.T) {
+			b := bench{t, b.command}
+			b.killUp(name, filepath.Join(state, tc.stage))
+			if tc.repair {
+				b.up(name)
+				if got := b.run(name, "kubectl", "--", "get", "nodes"); !strings.Contains(got, " Ready ") {
+					t.Errorf("after the repair:\n%s", got)
 				}
-				noTraces(t, name)
-			})
-		}
+			}
+			b.run(name, "down")
+			noTraces(t, name)
+		})
 	}
 }
 
@@ -213,7 +235,7 @@ func TestKilledPartsLeaveNothing(t *testing.T) {
 		}
 		return shown
 	}
-	b.run(name, "up")
+	b.up(name)
 	b.run(name, "kubectl", "--", "create", "namespace", "kept")
 
 	before := status()
@@ -224,7 +246,7 @@ func TestKilledPartsLeaveNothing(t *testing.T) {
 		now := status()
 		return now.NodePID > 0 && now.NodePID != before.NodePID
 	})
-	b.run(name, "up")
+	b.up(name)
 	b.run(name, "kubectl", "--", "get", "namespace", "kept")
 
 	b.run(name, "kubectl", "--", "-n", "kept", "run", "pause", "--image=vaultferry.local/pause:local", "--image-pull-policy=Never")
