@@ -66,7 +66,7 @@ var layers = map[string]layer{
 		ours:  []string{"api/v1", "internal/pemfile", "internal/reason", "internal/secret"},
 		never: []string{"k8s.io/client-go", azure, grpc}, why: "the API server is an interface",
 	},
-	"internal/kube":        {ours: []string{"api/v1"}, never: []string{azure, grpc}, why: "the API server alone"},
+	"internal/kube": {ours: []string{"api/v1"}, never: []string{azure, grpc}, why: "the API server alone"},
 	"internal/classrule": {
 		ours: []string{"api/v1", "internal/reason"}, never: []string{"k8s.io/client-go", azure, grpc}, why: "pure functions of a class",
 	},
@@ -85,6 +85,7 @@ var layers = map[string]layer{
 	"internal/emulator": {ours: []string{"internal/telemetry"}, never: []string{kubernetes, azure}, why: "a shared parser would hide a shared bug"},
 	"cmd":               {ours: []string{"api", "internal"}},
 	"demo":              {never: []string{azure}, why: "a workload that knows nothing of Vaultferry"},
+	"bench":             {ours: []string{"api", "internal"}},
 	"test":              {ours: []string{"api", "internal"}},
 	"internal":          {},
 }

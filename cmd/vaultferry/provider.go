@@ -158,6 +158,7 @@ func runProvider(ctx context.Context, f *providerFlags, env environment) error {
 	if err := hardenProcess(); err != nil {
 		return err
 	}
+	saveMemory(f.pprof, env)
 	log := f.common.logger(env.stderr)
 	build := telemetry.NewBuild(version)
 	registry := telemetry.NewRegistry("provider", build)

@@ -141,7 +141,7 @@ func (c *credential) exchange(ctx context.Context, login Login, scope, claims st
 	}
 	token, err = azure.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}, Claims: claims, EnableCAE: true})
 	if err != nil {
-		return azcore.AccessToken{}, c.explain(login.Assertion, trip)
+		return azcore.AccessToken{}, c.explain(ctx, login.Assertion, trip)
 	}
 	c.keep(scope, token)
 	return token, nil
@@ -205,7 +205,7 @@ func (c *credential) options(trip *trip) azcore.ClientOptions {
 
 // explain says in one line why the exchange failed. The library's own text is never used: after a broken answer it quotes the
 // answer, which may hold a token.
-func (c *credential) explain(assertion Assertion, trip *trip) error {
+func (c *credential) explain(ctx context.Context, assertion Assertion, trip *trip) error {
 	if lost := trip.lost(); lost != nil {
 		return c.unreachable(Explain(lost))
 	}
@@ -218,6 +218,10 @@ func (c *credential) explain(assertion Assertion, trip *trip) error {
 		case WorkloadIdentity, ServicePrincipal:
 		}
 		return c.refused(refusal, assertion)
+	}
+	if ctx.Err() != nil {
+		// The time was over between two requests.
+		return c.unreachable(Explain(ctx.Err()))
 	}
 	return reason.New(reason.EntraRejected, "try again; if it persists, see what answers under that name",
 		"%s answered with something that is not a token", c.issuer())

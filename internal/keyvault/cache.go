@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unique"
 
 	"github.com/vaultferry/vaultferry/internal/entra"
 )
@@ -46,9 +47,9 @@ type Cache struct {
 	flights map[cacheKey]*flight
 }
 
-// cacheKey is everything that an answer depends on.
+// cacheKey is everything that an answer depends on. The identity is the whole of it: handles of equal identities are equal, and only those.
 type cacheKey struct {
-	identity entra.Identity
+	identity unique.Handle[entra.Identity]
 	op       operation
 	item     Item
 }
@@ -120,7 +121,7 @@ func (c *Cache) Fetch(ctx context.Context, request Request) ([]Object, error) {
 
 // remembered returns the objects in memory, and the positions of those that are not there.
 func (c *Cache) remembered(ctx context.Context, request Request) (objects []Object, absent []int) {
-	identity, since, now := request.Tokens.Identity(), notBefore(ctx), time.Now()
+	identity, since, now := unique.Make(request.Tokens.Identity()), notBefore(ctx), time.Now()
 	objects = make([]Object, len(request.Items))
 	c.mu.Lock()
 	for i, item := range request.Items {

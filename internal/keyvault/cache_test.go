@@ -189,7 +189,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		most   int
 	}{
 		"answers": {func(c *keyvault.CacheConfig) { c.MaxAnswers = 10 }, 10},
-		"bytes":   {func(c *keyvault.CacheConfig) { c.MaxBytes = 8 << 10 }, 12},
+		"bytes":   {func(c *keyvault.CacheConfig) { c.MaxBytes = 8 << 10 }, 18},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+	"unique"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 
@@ -48,7 +49,7 @@ type readFunc func(context.Context, TokenSource) (answer, error)
 
 // ask answers from memory, joins the read under way or begins one.
 func (c *Cache) ask(ctx context.Context, tokens TokenSource, op operation, item Item, read readFunc) (answer, error) {
-	key := cacheKey{tokens.Identity(), op, item.key()}
+	key := cacheKey{unique.Make(tokens.Identity()), op, item.key()}
 	for {
 		kept, f, how := c.board(ctx, key, tokens, read)
 		c.config.Observer.CacheUsed(how)
@@ -59,7 +60,7 @@ func (c *Cache) ask(ctx context.Context, tokens TokenSource, op operation, item 
 		case <-f.done:
 		case <-ctx.Done():
 			c.leave(key, f)
-			told, _ := newCall(key.identity, op, item) // its error would have been the read's
+			told, _ := newCall(key.identity.Value(), op, item) // its error would have been the read's
 			return answer{}, c.reader.explain(ctx, ctx.Err(), told)
 		}
 		if f.err != nil && how == CacheJoined && f.tokens.refused.Load() && ctx.Err() == nil {

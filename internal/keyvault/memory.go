@@ -126,7 +126,7 @@ func (a *ages) Pop() any {
 // size is about how much memory the key and the bookkeeping take, in bytes. Most strings in it are shared with others that hold them
 // anyway.
 func (k cacheKey) size() int64 {
-	const fixed = 640
+	const fixed = 400
 	return int64(fixed + len(k.item.Vault) + len(k.item.Name) + len(k.item.Version))
 }
 
