@@ -91,7 +91,10 @@ func (c class) checkVault(p parameters, found *problems) {
 		return
 	}
 	if problem := vaultNameProblem(c.vault); problem != "" {
-		found.add(reason.VaultNameInvalid, vaultKey, "%s: correct spec.parameters.keyvaultName (the name alone, without a domain)", problem)
+		found.note(Problem{
+			Reason: reason.VaultNameInvalid, Parameter: vaultKey, Index: -1, lead: "failed to get vault: ",
+			Text: problem + ": correct spec.parameters.keyvaultName (the name alone, without a domain)",
+		})
 	}
 }
 

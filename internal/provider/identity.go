@@ -66,7 +66,7 @@ func parseIdentity(p parameters, clouds *clouds, found *problems) identity {
 	case useAzureTokenProxy:
 		i.mode, i.clientID = entra.IdentityBinding, p.get(clientIDKey)
 		if i.clientID == "" {
-			found.add(reason.ParameterInvalid, clientIDKey, "clientID is required for identity binding: set spec.parameters.clientID to the client id of the "+
+			found.addAuth("AzureTokenProxy", clientIDKey, "clientID is required for identity binding: set spec.parameters.clientID to the client id of the "+
 				"identity that is bound to the cluster%s", p.misspelt(clientIDKey))
 		} else {
 			checkClientID(clientIDKey, i.clientID, found)
@@ -151,7 +151,7 @@ func (i *identity) takeServicePrincipal(p parameters, secrets map[string]string,
 		if p.get(userAssignedIdentity) != "" {
 			hint += ` (spec.parameters.userAssignedIdentityID counts with useVMManagedIdentity "true" only)`
 		}
-		found.add(reason.ParameterInvalid, clientIDKey, "failed to get credentials, nodePublishSecretRef secret is not set, and clientID is not provided: set "+
+		found.addAuth("None", clientIDKey, "failed to get credentials, nodePublishSecretRef secret is not set, and clientID is not provided: set "+
 			"spec.parameters.clientID to the client id of the identity that may read the vault%s", hint)
 		return
 	}
@@ -168,14 +168,14 @@ func (i *identity) takeServicePrincipal(p parameters, secrets map[string]string,
 	i.clientSecret = secret.New([]byte(clientSecret))
 	switch {
 	case i.clientID == "":
-		found.add(reason.ParameterInvalid, "", "could not find clientid in secrets%s", where)
+		found.addAuth("None", "", "could not find clientid in secrets%s", where)
 	case !uuid.MatchString(i.clientID):
 		i.clientID = ""
 		found.add(reason.ParameterInvalid, "", "clientid in secrets is not the id of an application, which is a UUID: correct it in the Secret that "+
 			"nodePublishSecretRef names (az ad app show --id <name> --query appId)")
 	}
 	if clientSecret == "" {
-		found.add(reason.ParameterInvalid, "", "could not find clientsecret in secrets%s", where)
+		found.addAuth("None", "", "could not find clientsecret in secrets%s", where)
 	}
 }
 
@@ -230,10 +230,10 @@ func (s *Server) session(c class, asked mountRequest) (keyvault.TokenSource, err
 // one service account's rights is kept and shared under the token's subject.
 func (c class) assertion(attributes, secrets map[string]string) (entra.Assertion, error) {
 	audiences := slices.Compact([]string{c.identity.cloud.Audience, entra.DefaultAudience})
-	parsing := "failed to parse workload identity tokens, error: "
+	parsing := authLead("None") + "failed to parse workload identity tokens, error: "
 	if c.identity.mode == entra.IdentityBinding {
 		audiences = []string{entra.BindingAudience}
-		parsing = "service account tokens are required for identity binding, error: "
+		parsing = authLead("AzureTokenProxy") + "service account tokens are required for identity binding, error: "
 	}
 	audience := audiences[0]
 	next := fmt.Sprintf("add audience %s to spec.tokenRequests of the CSIDriver object secrets-store.csi.k8s.io "+

@@ -59,6 +59,14 @@ func (p *problems) add(r reason.Reason, parameter, format string, args ...any) {
 	p.note(Problem{Reason: r, Parameter: parameter, Index: -1, Text: fmt.Sprintf(format, args...)})
 }
 
+// authLead comes before what keeps an identity of the given mode from being used, as people search for it.
+func authLead(mode string) string { return "failed to build auth config for mode " + mode + ": " }
+
+// addAuth notes a problem of a parameter without which the identity of a mode is not complete.
+func (p *problems) addAuth(mode, parameter, format string, args ...any) {
+	p.note(Problem{Reason: reason.ParameterInvalid, Parameter: parameter, Index: -1, Text: fmt.Sprintf(format, args...), lead: authLead(mode)})
+}
+
 // addObjects notes a problem of the whole of objects; line is 0 where it has no line of its own.
 func (p *problems) addObjects(line int, format string, args ...any) {
 	p.note(Problem{Reason: reason.ObjectsInvalid, Parameter: objectsKey, Index: -1, Line: line, Text: fmt.Sprintf(format, args...)})
