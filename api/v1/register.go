@@ -19,6 +19,10 @@ const (
 	// holds the name of the node whose driver wrote it.
 	NodeNameLabel = "internal.secrets-store.csi.k8s.io/node-name"
 
+	// NodeNameAnnotation of every SecretProviderClassPodStatus holds the node's
+	// whole name, which the label may have to cut.
+	NodeNameAnnotation = "vaultferry.io/node-name"
+
 	// ManagedLabel is the label, with the value "true", of every Kubernetes
 	// Secret that is kept in step with a mount.
 	ManagedLabel = "secrets-store.csi.k8s.io/managed"

@@ -8,7 +8,7 @@
 //
 //	absent    no tmpfs at the target path
 //	mounted   a tmpfs that has never held a complete payload
-//	published ..data points at a complete payload
+//	published ..data points at a complete payload, or a mark says that the provider has written one by itself
 //
 // A publish moves a volume from wherever it is to published, or back to absent; a volume that is only mounted is never reported as
 // OK. A publish of a published volume is a refresh.

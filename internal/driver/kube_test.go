@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -165,6 +167,72 @@ func TestStatusLifecycle(t *testing.T) {
 	if got.OwnerReferences[0].UID != "uid-2" || got.Labels[v1.NodeNameLabel] != "node-1" || !got.Status.Mounted || got.Status.Objects[0].Version != "2" {
 		t.Fatalf("%+v", got)
 	}
+}
+
+// A pod that waits for its files has a status that says why; its words change with the cause, not with each of kubelet's tries.
+func TestStatusOfAMountThatFails(t *testing.T) {
+	server, kube := newAPIServer(t)
+	writer := NewStatusWriter(kube, "node-1", func(string) {}, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { writer.Run(ctx) })
+	defer running.Wait()
+	defer cancel()
+	one := statusPath + "/web-0-payments-app-kv"
+	status := func() v1.SecretProviderClassPodStatusStatus {
+		server.mu.Lock()
+		defer server.mu.Unlock()
+		var got v1.SecretProviderClassPodStatus
+		if err := json.Unmarshal(server.objects[one], &got); err != nil {
+			t.Fatal(err)
+		}
+		return got.Status
+	}
+	for _, tc := range []struct {
+		what    string
+		failure *reason.Error
+		want    []string
+	}{
+		{"it fails", reason.New(reason.VaultForbidden, "", "may not read (try 1)"), []string{"POST " + statusPath}},
+		{"kubelet tries again", reason.New(reason.VaultForbidden, "", "may not read (try 2)"), nil},
+		{"another cause", reason.New(reason.ObjectNotFound, "", "not there"), []string{"GET " + one, "PUT " + one}},
+		{"it works", nil, []string{"GET " + one, "PUT " + one}},
+	} {
+		report := Report{Pod: podRef{"payments", "web-0", "uid"}, Class: "app-kv", Target: "/target", Failure: tc.failure, NotMounted: tc.failure != nil}
+		report.First = tc.failure == nil
+		writer.Report(report)
+		waitFor(t, "the write", writer.idle)
+		if got, want := server.took(), strings.Join(tc.want, "\n"); got != want {
+			t.Fatalf("%s:\n%s\nwant:\n%s", tc.what, got, want)
+		}
+		got := status()
+		ready := got.Conditions[0]
+		switch {
+		case got.Mounted != (tc.failure == nil):
+			t.Fatalf("%s: mounted is %v", tc.what, got.Mounted)
+		case (got.LastChangeTime == nil) != (tc.failure != nil):
+			t.Fatalf("%s: changed at %v", tc.what, got.LastChangeTime)
+		case tc.failure != nil && ready.Reason != tc.failure.Reason.Name, tc.failure == nil && ready.Status != metav1.ConditionTrue:
+			t.Fatalf("%s: %+v", tc.what, ready)
+		}
+	}
+}
+
+// Kubelet does not say of all volumes that were never mounted that they are gone.
+func TestStatusesOfMountsThatNeverWorkedAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		writer := NewStatusWriter(nil, "node-1", func(string) {}, slog.New(slog.DiscardHandler))
+		defer writer.queue.ShutDown()
+		failure := reason.New(reason.VaultForbidden, "", "may not read")
+		writer.Report(Report{Pod: podRef{"payments", "works", "uid"}, Target: "/works", First: true})
+		for i := range 100 {
+			writer.Report(Report{Pod: podRef{"payments", "fails", "uid"}, Target: fmt.Sprint("/", i), Failure: failure, NotMounted: true})
+			time.Sleep(time.Minute)
+		}
+		if got, most := len(writer.volumes), 12; got > most || writer.volumes["/works"] == nil {
+			t.Fatalf("%d volumes are remembered", got)
+		}
+	})
 }
 
 // idle reports whether everything is written.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -208,6 +209,12 @@ func TestFailedPublishLeavesNothingAndIsNeverOKLater(t *testing.T) {
 			},
 			codes.Internal, "missing object versions",
 		},
+		"neither files nor any written": {
+			func(context.Context, *v1alpha1.MountRequest) (*v1alpha1.MountResponse, error) {
+				return &v1alpha1.MountResponse{ObjectVersion: []*v1alpha1.ObjectVersion{{Id: "a", Version: "1"}}}, nil
+			},
+			codes.Internal, `provider "azure" returned no files and wrote none`,
+		},
 		"path out of the volume": {answerWith(map[string]string{"fine": "1", "../../etc/passwd": "x"}), codes.InvalidArgument, "must not contain '..'"},
 		"too large for the driver": {
 			answerWith(map[string]string{"big": strings.Repeat("x", 2<<20)}), codes.ResourceExhausted, "raise the driver's --max-call-recv-msg-size",
@@ -299,6 +306,36 @@ func TestProviderThatWritesByItself(t *testing.T) {
 	}
 	if h.provider.calls() != 1 {
 		t.Fatalf("%d calls", h.provider.calls())
+	}
+
+	// A restarted driver knows the volume for complete, and takes nothing away although the provider is in trouble.
+	h.provider.set(func(context.Context, *v1alpha1.MountRequest) (*v1alpha1.MountResponse, error) {
+		return nil, status.Error(codes.Unavailable, "down")
+	})
+	config := h.node.NodeConfig
+	config.Metrics, config.RefreshInterval = NewMetrics(prometheus.NewRegistry()), time.Nanosecond
+	restarted := NewNode(config)
+	p, err := parsePublish(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := restarted.publishLocked(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if read(t, req, "own") != "x" {
+		t.Fatal("the provider's file is gone after a restart")
+	}
+
+	// A provider that has learned to return files takes over.
+	h.provider.set(answerWith(map[string]string{"own": "returned"}))
+	restarted.volumes.change(p.target, func(m *memory) { m.due = time.Now() })
+	if err := restarted.publishLocked(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, req, "own"); got != "returned" {
+		t.Fatalf("the file holds %q", got)
 	}
 }
 

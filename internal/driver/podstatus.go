@@ -5,6 +5,7 @@ package driver
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -22,6 +23,8 @@ const (
 	// statusWorkers is how many statuses are written side by side: enough to keep up with a node full of pods that start at once.
 	statusWorkers = 4
 	statusTimeout = 10 * time.Second
+	// neverMountedFor is well beyond kubelet's pause between two tries of a mount, two minutes.
+	neverMountedFor = 10 * time.Minute
 	// readyReason is the reason of a Ready condition that is true.
 	readyReason = "Refreshed"
 	// syncedReason is the reason of a SecretsSynced condition that is true.
@@ -40,8 +43,10 @@ type Report struct {
 	// Synced says that the class asks for Kubernetes Secrets; Unsynced, why they are not in step.
 	Synced   bool
 	Unsynced *reason.Error
-	// Failure says why a refresh failed; the volume still holds what it held.
-	Failure *reason.Error
+	// Failure says why a publish or a refresh failed. NotMounted tells the two apart: after a refresh that failed, the volume still holds what
+	// it held.
+	Failure    *reason.Error
+	NotMounted bool
 }
 
 // StatusWriter writes SecretProviderClassPodStatus objects in the background, so that no mount waits for the API server, and only when
@@ -64,6 +69,8 @@ type volumeStatus struct {
 	class string
 	// first is set until the status of a new volume is written: there is nothing to read then.
 	first bool
+	// reported is when the volume was last reported.
+	reported time.Time
 	// desired is what the API server should hold, written what it does; nil where that is not known.
 	desired, written *v1.SecretProviderClassPodStatusStatus
 }
@@ -83,8 +90,12 @@ func (s *StatusWriter) Report(r Report) {
 	defer s.mu.Unlock()
 	volume := s.volumes[r.Target]
 	if volume == nil || volume.pod != r.Pod || volume.class != r.Class {
-		volume = &volumeStatus{pod: r.Pod, class: r.Class, first: r.First}
+		volume = &volumeStatus{pod: r.Pod, class: r.Class, first: r.First || r.NotMounted}
 		s.volumes[r.Target] = volume
+	}
+	volume.reported = time.Now()
+	if r.NotMounted {
+		s.forgetNeverMounted(volume.reported)
 	}
 	desired := statusOf(r, volume.desired)
 	if volume.written != nil && equality.Semantic.DeepEqual(volume.written, desired) {
@@ -93,6 +104,14 @@ func (s *StatusWriter) Report(r Report) {
 	}
 	volume.desired = desired
 	s.queue.Add(r.Target)
+}
+
+// forgetNeverMounted drops volumes that were never mounted and that kubelet has not asked for in a while: there is no unpublish call for all
+// of those. The caller holds mu.
+func (s *StatusWriter) forgetNeverMounted(now time.Time) {
+	maps.DeleteFunc(s.volumes, func(_ string, v *volumeStatus) bool {
+		return v.desired != nil && !v.desired.Mounted && now.Sub(v.reported) > neverMountedFor
+	})
 }
 
 // Gone implements [Status]. The object itself goes with its pod.
@@ -105,7 +124,7 @@ func (s *StatusWriter) Gone(target string) {
 // statusOf makes a status of a report and the status before it, nil if there was none.
 func statusOf(r Report, before *v1.SecretProviderClassPodStatusStatus) *v1.SecretProviderClassPodStatusStatus {
 	status := &v1.SecretProviderClassPodStatusStatus{
-		PodName: r.Pod.name, SecretProviderClassName: r.Class, Mounted: true, TargetPath: r.Target,
+		PodName: r.Pod.name, SecretProviderClassName: r.Class, Mounted: !r.NotMounted, TargetPath: r.Target,
 	}
 	if before != nil {
 		status.LastChangeTime = before.LastChangeTime

@@ -20,8 +20,6 @@ import (
 
 const (
 	podStatuses = "secretproviderclasspodstatuses"
-	// nodeNameAnnotation holds the node's whole name, which the label may have to cut.
-	nodeNameAnnotation = "vaultferry.io/node-name"
 	// maxObjectName and maxLabelValue are limits of the API server.
 	maxObjectName = 253
 	maxLabelValue = 63
@@ -76,7 +74,7 @@ func (s *StatusWriter) object(volume volumeStatus, name string) *v1.SecretProvid
 			Namespace:   volume.pod.namespace,
 			Name:        name,
 			Labels:      map[string]string{v1.NodeNameLabel: fitName(s.node, maxLabelValue)},
-			Annotations: map[string]string{nodeNameAnnotation: s.node},
+			Annotations: map[string]string{v1.NodeNameAnnotation: s.node},
 			OwnerReferences: []metav1.OwnerReference{
 				{APIVersion: "v1", Kind: "Pod", Name: volume.pod.name, UID: types.UID(volume.pod.uid)},
 			},

@@ -69,6 +69,7 @@ func (n *Node) publish(ctx context.Context, p publication) error {
 	if cleanErr := n.Mounter.Remove(p.target); cleanErr != nil {
 		n.Log.WarnContext(ctx, "Removing a volume whose publish failed", slog.Any("error", cleanErr), slog.String("target", p.target))
 	}
+	n.Status.Report(Report{Pod: p.pod, Class: p.class, Target: p.target, NotMounted: true, Failure: known(err)})
 	return err
 }
 
@@ -146,7 +147,7 @@ func (n *Node) stateOf(target string) (state, error) {
 	if err != nil {
 		return absent, mountFailed("reading the volume", err)
 	}
-	if m, _ := n.volumes.recall(target); complete || m.wroteItself {
+	if complete {
 		return published, nil
 	}
 	return mounted, nil
@@ -180,8 +181,7 @@ func (n *Node) fetch(ctx context.Context, p publication, from state, class *v1.S
 // write puts the content on the volume, reads it back, and reports whether anything had to change.
 func (n *Node) write(p publication, c *content) (changed bool, err error) {
 	if c.writtenByProvider() {
-		old, _ := n.volumes.recall(p.target)
-		return !sameVersions(old.versions, c.versions), nil
+		return n.adopt(p, c)
 	}
 	changed, err = n.payload.Write(p.target, c.files, p.gid)
 	if err != nil {
@@ -195,6 +195,21 @@ func (n *Node) write(p publication, c *content) (changed bool, err error) {
 		return changed, reason.New(reason.WriteFailed, "", "the files on the volume are not those that were written")
 	}
 	return changed, nil
+}
+
+// adopt takes what the provider has written by itself. Whether it differs from what was there is told by the versions alone; after a
+// restart, nobody knows those of before.
+func (n *Node) adopt(p publication, c *content) (changed bool, err error) {
+	there, err := n.payload.Adopt(p.target)
+	switch {
+	case err != nil:
+		return false, writeFailed(err)
+	case !there:
+		return false, reason.New(reason.ProviderAnswerInvalid, "see the provider's log on this node, and its parameters in the SecretProviderClass",
+			"provider %q returned no files and wrote none", c.provider)
+	}
+	old, _ := n.volumes.recall(p.target)
+	return !old.refreshed.IsZero() && !sameVersions(old.versions, c.versions), nil
 }
 
 // sameVersions compares two sorted lists.

@@ -119,7 +119,7 @@ func (n *Node) refreshFailed(ctx context.Context, p publication, old memory, err
 	failures := old.failures + 1
 	n.volumes.change(p.target, func(m *memory) {
 		m.failures, m.failing = failures, failure.Error()
-		m.due = time.Time{}
+		m.due, m.interval = time.Time{}, 0
 		if interval := n.intervalOf(m.class); interval > 0 || !m.fetchedAfter.IsZero() {
 			m.due = before(retryDelay(failures, max(interval, retryFirst)))
 		}
@@ -150,10 +150,10 @@ func (n *Node) remember(ctx context.Context, p publication, done outcome, fetche
 	n.tell(p, done.content.notices)
 	m := memory{
 		publication: p, class: done.class, versions: done.content.versions, notices: done.content.notices,
-		wroteItself: done.content.writtenByProvider(), refreshed: fetched, readAt: readAt,
+		refreshed: fetched, readAt: readAt,
 	}
 	if interval := n.intervalOf(done.class); interval > 0 {
-		m.due = before(interval)
+		m.due, m.interval = before(interval), interval
 	}
 	n.volumes.put(p.target, m)
 	n.Status.Report(Report{
@@ -174,7 +174,7 @@ func (n *Node) heard(p publication) (m memory, fresh bool) {
 	}
 	m = memory{publication: p}
 	if n.RefreshInterval > 0 {
-		m.due = within(n.RefreshInterval)
+		m.due, m.interval = within(n.RefreshInterval), n.RefreshInterval
 	}
 	n.volumes.put(p.target, m)
 	return m, true

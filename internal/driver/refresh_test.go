@@ -170,6 +170,37 @@ func TestEachVolumeIsRefreshedOncePerInterval(t *testing.T) {
 	})
 }
 
+// Volumes of one class that were mounted at different times are soon refreshed together, so that what they share is read once for all.
+func TestVolumesOfAClassAreRefreshedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClockwork(t)
+		c.run()
+		const volumes, intervals = 100, 10
+		for volume := range volumes {
+			c.call(volume, "t")
+			time.Sleep(testInterval / volumes)
+		}
+		time.Sleep(2 * testInterval)
+		c.asks()
+		time.Sleep(intervals * testInterval)
+		asked := c.asks()
+		// Each refresh comes up to a tenth early.
+		if got := len(asked); got < volumes*intervals || got > volumes*(intervals*10/9+1) {
+			t.Errorf("%d refreshes", got)
+		}
+		groups, last := 0, time.Time{}
+		for _, a := range asked {
+			if a.at.Sub(last) > time.Second {
+				groups++
+			}
+			last = a.at
+		}
+		if most := 3 * intervals; groups > most {
+			t.Errorf("the refreshes of %d intervals came at %d times", intervals, groups)
+		}
+	})
+}
+
 func TestAChangeArrivesWithOneEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClockwork(t)

@@ -110,3 +110,6 @@ func mountGroup(group string) (*int, error) {
 func invalid(next, format string, args ...any) error {
 	return reason.New(reason.RequestInvalid, next, format, args...)
 }
+
+// classKey names the class of the volume.
+func (p publication) classKey() string { return p.pod.namespace + "/" + p.class }

@@ -20,8 +20,6 @@ type memory struct {
 	class    *v1.SecretProviderClass
 	versions []*v1alpha1.ObjectVersion
 	notices  []notice
-	// wroteItself is set for a volume whose provider writes by itself: no link on the mount tells that it is complete.
-	wroteItself bool
 
 	// refreshed is when the provider was last asked with success; zero after a restart.
 	refreshed time.Time
@@ -29,6 +27,8 @@ type memory struct {
 	readAt time.Time
 	// due is when the volume is to be refreshed next; zero: not before something asks for it.
 	due time.Time
+	// interval is that of a volume whose last refresh worked; 0 where none did, or none is to follow.
+	interval time.Duration
 	// fetchedAfter, if not zero, is when somebody asked for a refresh that has not worked yet.
 	fetchedAfter time.Time
 	// failures counts the refreshes that failed since one worked; failing is the text of the last.
@@ -92,12 +92,23 @@ func (v *volumes) nudge() {
 	}
 }
 
-// takeDue marks the volumes that are due as busy and returns them, and how long until the next one is; maxWait where none is.
+// takeDue marks the volumes that are due as busy and returns them, and how long until the next one is; maxWait where none is. With a
+// volume come the others of its class that were to follow within half of their interval: a provider reads once for those that it is asked
+// for together, and they stay together from then on.
 func (v *volumes) takeDue(now time.Time, maxWait time.Duration) (targets []string, wait time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	wait = maxWait
+	together := map[string]bool{}
+	for _, m := range v.held {
+		if !m.busy && m.isDue(now) && m.interval > 0 {
+			together[m.publication.classKey()] = true
+		}
+	}
 	for target, m := range v.held {
+		if m.due.After(now) && m.due.Sub(now) <= m.interval/2 && together[m.publication.classKey()] {
+			m.due = now
+		}
 		switch {
 		case m.busy || m.due.IsZero():
 		case m.isDue(now):

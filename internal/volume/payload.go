@@ -20,6 +20,8 @@ import (
 const (
 	dataLink     = "..data"
 	dataLinkNext = "..data_tmp"
+	// foreignMark says that what stands beside it was written by the provider, and is complete.
+	foreignMark = "..written-by-provider"
 	// stampLayout is the name of a payload directory up to its random suffix.
 	stampLayout = "..2006_01_02_15_04_05"
 	dirMode     = fs.FileMode(0o755)
@@ -89,16 +91,34 @@ func (p Payload) Holds(root string, files []secret.File, gid *int) (bool, error)
 	return true, nil
 }
 
-// Published reports whether a complete payload was ever switched in at root.
+// Published reports whether a complete payload was ever switched in at root, or adopted.
 func (Payload) Published(root string) (bool, error) {
-	info, err := os.Stat(path.Join(root, dataLink))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
-	case err != nil:
+	for _, sign := range []string{dataLink, foreignMark} {
+		_, err := os.Stat(path.Join(root, sign))
+		switch {
+		case err == nil:
+			return true, nil
+		case !errors.Is(err, fs.ErrNotExist):
+			return false, fmt.Errorf("reading volume: %w", err)
+		}
+	}
+	return false, nil
+}
+
+// Adopt takes what a provider has written at root by itself for a complete payload, and reports whether there is anything.
+func (Payload) Adopt(root string) (bool, error) {
+	entries, err := os.ReadDir(root)
+	if err != nil {
 		return false, fmt.Errorf("reading volume: %w", err)
 	}
-	return info.IsDir(), nil
+	if len(entries) == 0 {
+		return false, nil
+	}
+	mark, err := os.OpenFile(path.Join(root, foreignMark), os.O_CREATE|os.O_WRONLY, 0o400)
+	if err != nil {
+		return false, fmt.Errorf("marking the volume: %w", err)
+	}
+	return true, mark.Close()
 }
 
 // writer is one write to one volume.
@@ -266,7 +286,7 @@ func (w *writer) removeStale() error {
 	}
 	return w.removeEntries(func(entry fs.DirEntry) bool {
 		name := entry.Name()
-		return name == dataLinkNext || name != current && entry.IsDir() && strings.HasPrefix(name, reserved)
+		return name == dataLinkNext || name == foreignMark || name != current && entry.IsDir() && strings.HasPrefix(name, reserved)
 	})
 }
 
