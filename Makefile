@@ -10,7 +10,7 @@ GOARCH   ?= $(shell go env GOARCH)
 DIST     := dist
 PLATFORM := linux-$(GOARCH)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
-IMAGES   := vaultferry azure-emulator demo-app
+IMAGES   := vaultferry azure-emulator demo-app thirdparty
 # What an image has besides the binary of its name. Driver and provider have a binary each that links nothing else: see docs/footprint.md.
 WITH_vaultferry := $(foreach part,driver provider,--beside linux/$(GOARCH)=$(DIST)/$(PLATFORM)/vaultferry-$(part))
 WITH_demo-app   := --link /ls --link /cat --link /env
@@ -36,6 +36,7 @@ build: ## Build the static binaries for Linux into dist/
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/kubectl-vaultferry ./cmd/kubectl-vaultferry
 	ln -sf kubectl-vaultferry $(DIST)/$(PLATFORM)/kubectl_complete-vaultferry
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/demo-app ./demo/app
+	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/thirdparty ./test/thirdparty
 
 .PHONY: images
 images: build ## Build the container images into dist/*.tar, without a container engine

@@ -76,6 +76,7 @@ var layers = map[string]layer{
 		},
 		never: []string{"k8s.io/client-go", grpc}, why: "pure functions of manifests",
 	},
+	"internal/classstatus": {ours: []string{"api/v1"}, never: []string{azure, grpc}, why: "once per cluster, apart from the nodes"},
 	"internal/consumption": {never: []string{"k8s.io/client-go", azure, grpc}, why: "a pure function of a pod"},
 	"internal/webhook":     {ours: []string{"internal/reason", "internal/telemetry"}, never: []string{azure}, why: "admission speaks to the API server alone"},
 	"internal/reload":      {never: []string{"k8s.io/client-go", azure, grpc}, why: "decisions without an API server"},
@@ -86,6 +87,7 @@ var layers = map[string]layer{
 	"cmd":               {ours: []string{"api", "internal"}},
 	"demo":              {never: []string{azure}, why: "a workload that knows nothing of Vaultferry"},
 	"bench":             {ours: []string{"api", "internal"}},
+	"test/thirdparty":   {ours: []string{"api/provider/v1alpha1"}, never: []string{kubernetes, azure}, why: "somebody else's provider"},
 	"test":              {ours: []string{"api", "internal"}},
 	"internal":          {},
 }

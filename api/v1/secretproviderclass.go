@@ -11,8 +11,13 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:path=secretproviderclasses,singular=secretproviderclass,scope=Namespaced
 // +kubebuilder:storageversion
+// +kubebuilder:subresource:status
 // +kubebuilder:printcolumn:name="Provider",type=string,JSONPath=`.spec.provider`,description="Provider that fetches the secrets"
 // +kubebuilder:printcolumn:name="Vault",type=string,JSONPath=`.spec.parameters.keyvaultName`,description="Key Vault, for the provider azure"
+// +kubebuilder:printcolumn:name="Mounts",type=integer,JSONPath=`.status.mounts`,description="Volumes that are mounted from the class"
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="Whether the last refresh of every mount worked"
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why one did not"
+// +kubebuilder:printcolumn:name="Changed",type=date,priority=1,JSONPath=`.status.lastChangeTime`,description="When the content of a mount last changed"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type SecretProviderClass struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -22,7 +27,7 @@ type SecretProviderClass struct {
 	// +optional
 	Spec SecretProviderClassSpec `json:"spec,omitempty"`
 
-	// Status is empty in this version.
+	// Status sums up the SecretProviderClassPodStatuses of the class.
 	// +optional
 	Status SecretProviderClassStatus `json:"status,omitempty"`
 }
@@ -88,8 +93,119 @@ type SecretObjectData struct {
 	Key string `json:"key,omitempty"`
 }
 
-// SecretProviderClassStatus is empty in this version.
-type SecretProviderClassStatus struct{}
+// SecretProviderClassStatus says who mounts the class, at which versions, and
+// what failed last. Vaultferry's controller makes it of the
+// SecretProviderClassPodStatuses of the class, and writes it only when it
+// differs: a refresh that finds nothing new writes nothing.
+type SecretProviderClassStatus struct {
+	// Mounts is how many volumes are mounted from the class.
+	// +optional
+	Mounts int32 `json:"mounts,omitempty"`
+
+	// Failing is how many volumes of the class could not be mounted or
+	// refreshed at the last attempt.
+	// +optional
+	Failing int32 `json:"failing,omitempty"`
+
+	// Nodes is on how many nodes the mounts are.
+	// +optional
+	Nodes int32 `json:"nodes,omitempty"`
+
+	// MountedBy lists the pods with a volume of the class, those in trouble
+	// first, then by name; at most 50 of them.
+	// +optional
+	// +listType=atomic
+	MountedBy []SecretProviderClassMount `json:"mountedBy,omitempty"`
+
+	// Objects are the mounted objects and their versions, sorted by ID; at
+	// most 50 of them.
+	// +optional
+	// +listType=atomic
+	Objects []SecretProviderClassObjectStatus `json:"objects,omitempty"`
+
+	// LastChangeTime is when the content of one of the mounts last changed.
+	// +optional
+	LastChangeTime *metav1.Time `json:"lastChangeTime,omitempty"`
+
+	// LastFailure is the last failure of a mount of the class. It stays when
+	// the failure has passed; the conditions tell whether it has.
+	// +optional
+	LastFailure *SecretProviderClassFailure `json:"lastFailure,omitempty"`
+
+	// Conditions say how the mounts do. Ready is true while the last attempt
+	// to mount or refresh worked for each of them; SecretsSynced, while all
+	// Kubernetes Secrets of the class hold what is mounted. A class without
+	// mounts has none.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// SecretProviderClassMount is a pod with a volume of the class.
+type SecretProviderClassMount struct {
+	// Pod is the name of the pod, in the namespace of the class.
+	// +optional
+	Pod string `json:"pod,omitempty"`
+
+	// Node is the name of the pod's node.
+	// +optional
+	Node string `json:"node,omitempty"`
+
+	// Reason says why the last attempt to mount or refresh failed; empty where
+	// it worked.
+	// +optional
+	Reason string `json:"reason,omitempty"`
+}
+
+// SecretProviderClassObjectStatus is a mounted object at its versions.
+type SecretProviderClassObjectStatus struct {
+	// ID is the provider's identifier of the object, for example
+	// "secret/database-password".
+	// +optional
+	ID string `json:"id,omitempty"`
+
+	// Versions are the versions that mounts hold, that of most mounts first;
+	// at most 5 of them. More than one means that mounts are on their way, or
+	// that some fail.
+	// +optional
+	// +listType=atomic
+	Versions []SecretProviderClassVersion `json:"versions,omitempty"`
+}
+
+// SecretProviderClassVersion is a version of an object and who holds it.
+type SecretProviderClassVersion struct {
+	// Version is the provider's version of the object.
+	// +optional
+	Version string `json:"version,omitempty"`
+
+	// Mounts is how many mounts hold it.
+	// +optional
+	Mounts int32 `json:"mounts,omitempty"`
+}
+
+// SecretProviderClassFailure is a failure of one mount.
+type SecretProviderClassFailure struct {
+	// Time is when the mount began to fail.
+	// +optional
+	Time *metav1.Time `json:"time,omitempty"`
+
+	// Pod is the name of the pod, in the namespace of the class.
+	// +optional
+	Pod string `json:"pod,omitempty"`
+
+	// Node is the name of the pod's node.
+	// +optional
+	Node string `json:"node,omitempty"`
+
+	// Reason is the failure's reason, as in the pod's events.
+	// +optional
+	Reason string `json:"reason,omitempty"`
+
+	// Message says what failed and what to do.
+	// +optional
+	Message string `json:"message,omitempty"`
+}
 
 // SecretProviderClassList is a list of SecretProviderClass.
 //

@@ -56,9 +56,9 @@ type SecretProviderClassPodStatusStatus struct {
 	// +optional
 	LastChangeTime *metav1.Time `json:"lastChangeTime,omitempty"`
 
-	// Conditions say how the mount does. Ready is true while the last refresh
-	// worked; where it did not, reason and message say why, and the files are
-	// those of lastChangeTime.
+	// Conditions say how the mount does. Ready is true while the last attempt
+	// to mount or refresh worked; where it did not, reason and message say why,
+	// and the files of a volume that is mounted are those of lastChangeTime.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

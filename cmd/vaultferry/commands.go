@@ -8,5 +8,5 @@ import "github.com/spf13/cobra"
 
 // nodeCommands are the processes of a node that this build has.
 func nodeCommands(env environment) []*cobra.Command {
-	return []*cobra.Command{newDriverCommand(env), newProviderCommand(env)}
+	return []*cobra.Command{newDriverCommand(env), newProviderCommand(env), newControllerCommand(env)}
 }

@@ -122,6 +122,7 @@ func (c *ClassWatch) watch(namespace, name string) *watchedClass {
 	store, controller := cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: cache.NewListWatchFromClient(c.kube.classes, classes, namespace, one),
 		ObjectType:    &v1.SecretProviderClass{},
+		Transform:     withoutStatus,
 		Handler: cache.ResourceEventHandlerFuncs{
 			AddFunc:    c.seen,
 			UpdateFunc: func(_, class any) { c.seen(class) },
@@ -130,6 +131,14 @@ func (c *ClassWatch) watch(namespace, name string) *watchedClass {
 	ctx, cancel := c.newContext()
 	go controller.RunWithContext(ctx)
 	return &watchedClass{store: store, synced: controller.HasSynced, cancel: cancel, targets: map[string]struct{}{}}
+}
+
+// withoutStatus takes out of a class what no mount depends on.
+func withoutStatus(object any) (any, error) {
+	if class, ok := object.(*v1.SecretProviderClass); ok {
+		class.ManagedFields, class.Status = nil, v1.SecretProviderClassStatus{}
+	}
+	return object, nil
 }
 
 // Notify implements [Classes].

@@ -29,13 +29,19 @@ func defaultObjects() []string {
 		"ClusterRole secretproviderclasses-role",
 		"ClusterRole secretproviderclasses-viewer-role",
 		"ClusterRole secretproviderclasspodstatuses-viewer-role",
+		"ClusterRole vaultferry-class-status-role",
 		"ClusterRoleBinding secretproviderclasses-rolebinding",
+		"ClusterRoleBinding vaultferry-class-status-rolebinding",
 		"CustomResourceDefinition secretproviderclasses.secrets-store.csi.x-k8s.io",
 		"CustomResourceDefinition secretproviderclasspodstatuses.secrets-store.csi.x-k8s.io",
 		"DaemonSet secrets-store-csi-driver",
 		"DaemonSet secrets-store-provider-azure",
+		"Deployment vaultferry-controller",
+		"Role vaultferry-controller-lease",
+		"RoleBinding vaultferry-controller-lease",
 		"ServiceAccount secrets-store-csi-driver",
 		"ServiceAccount secrets-store-provider-azure",
+		"ServiceAccount vaultferry-controller",
 		"ValidatingAdmissionPolicy vaultferry-driver-pod-statuses",
 		"ValidatingAdmissionPolicy vaultferry-driver-secrets",
 		"ValidatingAdmissionPolicyBinding vaultferry-driver-pod-statuses",
@@ -65,6 +71,7 @@ func TestEveryValueSwitchedOnDecodesIntoTypedObjects(t *testing.T) {
 		"--set", "provider.podLabels.a=b,provider.podAnnotations.a=b,provider.annotations.a=b,provider.extraArgs[0]=--a",
 		"--set", "provider.extraEnv[0].name=A,provider.extraVolumes[0].name=v,provider.extraVolumeMounts[0].name=v",
 		"--set", "provider.customUserAgent=us er",
+		"--set", "controller.podLabels.a=b,controller.podAnnotations.a=b,controller.extraArgs[0]=--a,controller.priorityClassName=p",
 		"--set", "rotationPollInterval=1m",
 	)
 
@@ -88,6 +95,10 @@ func TestEveryValueSwitchedOnDecodesIntoTypedObjects(t *testing.T) {
 			get[rbacv1.ClusterRole](t, objects, o.Kind, o.Metadata.Name)
 		case "ClusterRoleBinding":
 			get[rbacv1.ClusterRoleBinding](t, objects, o.Kind, o.Metadata.Name)
+		case "Role":
+			get[rbacv1.Role](t, objects, o.Kind, o.Metadata.Name)
+		case "RoleBinding":
+			get[rbacv1.RoleBinding](t, objects, o.Kind, o.Metadata.Name)
 		case "ValidatingAdmissionPolicy":
 			get[admissionv1.ValidatingAdmissionPolicy](t, objects, o.Kind, o.Metadata.Name)
 		case "ValidatingAdmissionPolicyBinding":

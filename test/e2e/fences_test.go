@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -67,6 +68,12 @@ func TestAStolenDriverTokenOpensLittle(t *testing.T) {
 		"a token of a service account": {func(ctx context.Context) error {
 			return thief.CoreV1().RESTClient().Post().AbsPath("/api/v1/namespaces/"+s.namespace+"/serviceaccounts/app-sa/token").
 				SetHeader("Content-Type", "application/json").Body([]byte(`{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{}}`)).Do(ctx).Error()
+		}, "forbidden"},
+		"the status of a class": {func(ctx context.Context) error {
+			return thief.Discovery().RESTClient().Patch(types.ApplyPatchType).
+				AbsPath("/apis/secrets-store.csi.x-k8s.io/v1/namespaces/"+s.namespace+"/secretproviderclasses/app-kv/status").Param("fieldManager", "thief").
+				Body([]byte(`{"apiVersion":"secrets-store.csi.x-k8s.io/v1","kind":"SecretProviderClass","metadata":{"name":"app-kv"},"status":{"mounts":9}}`)).
+				Do(ctx).Error()
 		}, "forbidden"},
 		"a class": {func(ctx context.Context) error {
 			return thief.Discovery().RESTClient().Post().AbsPath("/apis/secrets-store.csi.x-k8s.io/v1/namespaces/"+s.namespace+"/secretproviderclasses").

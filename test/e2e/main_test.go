@@ -73,7 +73,7 @@ func (w *world) start() error {
 	if version == "" {
 		return fmt.Errorf("run the end-to-end tests with: make test-e2e")
 	}
-	if _, err := w.cluster("up", "--timeout", "5m"); err != nil {
+	if _, err := w.cluster("up", "--timeout", "5m", "--audit-log"); err != nil {
 		return err
 	}
 	config, err := w.cluster("kubeconfig")
@@ -89,7 +89,7 @@ func (w *world) start() error {
 	if w.kube, err = kubernetes.NewForConfig(rest); err != nil {
 		return err
 	}
-	for _, image := range []string{"vaultferry", "azure-emulator", "demo-app"} {
+	for _, image := range []string{"vaultferry", "azure-emulator", "demo-app", "thirdparty"} {
 		if _, err := w.cluster("load-image", filepath.Join("..", "..", "dist", image+".tar")); err != nil {
 			return err
 		}

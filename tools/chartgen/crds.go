@@ -107,7 +107,9 @@ func addLegacyVersion(c *crd) error {
 		return fmt.Errorf("the CRD must have the one version %s before %s is added", storedVersion, legacyVersion)
 	}
 	// An empty list of subresources is what the API server takes for none.
-	delete(c.Spec.Versions[0], "subresources")
+	if subresources, _ := c.Spec.Versions[0]["subresources"].(map[string]any); len(subresources) == 0 {
+		delete(c.Spec.Versions[0], "subresources")
+	}
 	raw, err := encode(c.Spec.Versions[0])
 	if err != nil {
 		return err

@@ -43,8 +43,8 @@ component, app (the label that users look the pods up by) and labels (the user's
 {{- end -}}
 {{- end -}}
 
-{{- /* vaultferry.placement: what says where the pods of a DaemonSet run. Takes
-the values of driver or provider. */ -}}
+{{- /* vaultferry.placement: what says where pods run. Takes the values of
+driver, provider or controller. */ -}}
 {{- define "vaultferry.placement" -}}
 {{- with .priorityClassName }}
 priorityClassName: {{ . }}

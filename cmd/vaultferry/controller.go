@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !vaultferry_driver && !vaultferry_provider
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/klog/v2"
+
+	"github.com/vaultferry/vaultferry/internal/classstatus"
+	"github.com/vaultferry/vaultferry/internal/telemetry"
+)
+
+// controllerFlags are the flags of "vaultferry controller".
+type controllerFlags struct {
+	healthAddr, metricsAddr string
+	leaderElect             bool
+	leaseNamespace          string
+	leaseName               string
+	kubeconfig              string
+	common                  commonFlags
+}
+
+func newControllerCommand(env environment) *cobra.Command {
+	f := &controllerFlags{}
+	cmd := &cobra.Command{
+		Use:   "controller",
+		Short: "Run what a cluster needs once",
+		Long: "The controller keeps the status of each SecretProviderClass: who mounts it, at which versions, and what failed last.\n" +
+			"Of several replicas one works, and the others wait for it to end.",
+		Example: "  vaultferry controller --lease-namespace=kube-system\n" +
+			"  vaultferry controller --kubeconfig=$HOME/.kube/config --leader-elect=false",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.common.version {
+				return printVersion(env.stdout)
+			}
+			return runController(cmd.Context(), f, env)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.healthAddr, "health-addr", ":9808", "address of /healthz and /readyz; empty: none")
+	flags.StringVar(&f.metricsAddr, "metrics-addr", ":8095", "address of /metrics; empty: none")
+	flags.BoolVar(&f.leaderElect, "leader-elect", true, "work only while holding the lease, so that one replica does")
+	flags.StringVar(&f.leaseNamespace, "lease-namespace", "", "namespace of the lease (required with --leader-elect)")
+	flags.StringVar(&f.leaseName, "lease-name", "vaultferry-controller", "name of the lease")
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig file; empty: the pod's service account")
+	f.common.add(flags)
+	return cmd
+}
+
+func (f *controllerFlags) validate() error {
+	if f.leaderElect && f.leaseNamespace == "" {
+		return errors.New("--lease-namespace is required: pass the pod's namespace (fieldRef metadata.namespace), or --leader-elect=false")
+	}
+	return f.common.validate()
+}
+
+func runController(ctx context.Context, f *controllerFlags, env environment) error {
+	if err := f.validate(); err != nil {
+		return err
+	}
+	log := f.common.logger(env.stderr)
+	klog.SetSlogLogger(log)
+	config, err := kubeConfig(f.kubeconfig)
+	if err != nil {
+		return err
+	}
+	config.UserAgent = "vaultferry-controller/" + version
+	build := telemetry.NewBuild(version)
+	registry := telemetry.NewRegistry("controller", build)
+	writes := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vaultferry_api_writes_total", Help: "Requests to the API server that write, by resource",
+	}, []string{"resource"})
+	registry.MustRegister(writes)
+	statuses, err := classstatus.New(classstatus.Config{
+		API: config, Log: log, Wrote: func(resource string) { writes.WithLabelValues(resource).Inc() },
+	})
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return serveHTTP(ctx, f.metricsAddr, telemetry.MetricsHandler(registry)) })
+	group.Go(func() error {
+		fine := func(context.Context) error { return nil }
+		return serveHTTP(ctx, f.healthAddr, telemetry.HealthHandler(fine, fine, time.Second))
+	})
+	group.Go(func() error { return f.lead(ctx, config, log, statuses.Run) })
+	log.InfoContext(ctx, "Controller started", slog.String("version", build.Version))
+	err = group.Wait()
+	log.Info("Controller stopped")
+	return err
+}
+
+// errLost ends a process that has lost the lease: its successor begins anew.
+var errLost = errors.New("lost the lease to another replica")
+
+// lead calls work while this process holds the lease.
+func (f *controllerFlags) lead(ctx context.Context, config *rest.Config, log *slog.Logger, work func(context.Context) error) error {
+	if !f.leaderElect {
+		return work(ctx)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("naming this process: %w", err)
+	}
+	const duration, renew, retry = 15 * time.Second, 10 * time.Second, 2 * time.Second
+	lock, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, f.leaseNamespace, f.leaseName,
+		resourcelock.ResourceLockConfig{Identity: fmt.Sprintf("%s-%d", host, os.Getpid())}, config, renew)
+	if err != nil {
+		return fmt.Errorf("making the lease: %w", err)
+	}
+	worked := make(chan error, 1)
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Lock: lock, LeaseDuration: duration, RenewDeadline: renew, RetryPeriod: retry, ReleaseOnCancel: true, Name: f.leaseName,
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: func(ctx context.Context) {
+				log.InfoContext(ctx, "Holding the lease", slog.String("lease", f.leaseNamespace+"/"+f.leaseName))
+				worked <- work(ctx)
+			},
+			OnStoppedLeading: func() {},
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("setting up the lease: %w", err)
+	}
+	leading, stop := context.WithCancel(ctx)
+	defer stop()
+	elected := make(chan struct{})
+	go func() { defer close(elected); elector.Run(leading) }()
+	select {
+	case err = <-worked:
+		stop()
+		<-elected
+	case <-elected:
+	}
+	if err == nil && ctx.Err() == nil {
+		err = errLost
+	}
+	return err
+}
