@@ -249,6 +249,7 @@ func TestKilledPartsLeaveNothing(t *testing.T) {
 	b.up(name)
 	b.run(name, "kubectl", "--", "get", "namespace", "kept")
 
+	b.run(name, "kubectl", "--", "-n", "kept", "wait", "--for=create", "serviceaccount/default", "--timeout=1m")
 	b.run(name, "kubectl", "--", "-n", "kept", "run", "pause", "--image=vaultferry.local/pause:local", "--image-pull-policy=Never")
 	b.run(name, "kubectl", "--", "-n", "kept", "wait", "--for=condition=Ready", "pod/pause", "--timeout=2m")
 	pids := ""
