@@ -49,7 +49,7 @@ func NewTransport(proxy func(*http.Request) (*url.URL, error)) *http.Transport {
 		TLSHandshakeTimeout: connectTimeout,
 		ForceAttemptHTTP2:   true,
 		MaxIdleConns:        256,
-		// As many as are kept: a connection costs some 60 KB and a TLS handshake, which none is worth that ends with its first request.
+		// As many as are kept: a connection costs a TLS handshake and its buffers, which none is worth that ends with its first request.
 		MaxConnsPerHost:        maxConnections,
 		MaxIdleConnsPerHost:    maxConnections,
 		IdleConnTimeout:        90 * time.Second,
