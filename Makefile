@@ -11,8 +11,8 @@ DIST     := dist
 PLATFORM := linux-$(GOARCH)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 IMAGES   := vaultferry azure-emulator demo-app thirdparty
-# What an image has besides the binary of its name. Driver and provider have a binary each that links nothing else: see docs/footprint.md.
-WITH_vaultferry := $(foreach part,driver provider,--beside linux/$(GOARCH)=$(DIST)/$(PLATFORM)/vaultferry-$(part))
+# What an image has besides the binary of its name. Driver, provider and webhook have a binary each that links nothing else: see docs/footprint.md.
+WITH_vaultferry := $(foreach part,driver provider webhook,--beside linux/$(GOARCH)=$(DIST)/$(PLATFORM)/vaultferry-$(part))
 WITH_demo-app   := --link /ls --link /cat --link /env
 # Without the tracing pages of gRPC, which nobody serves, 3 MB of templates stay out of every process of a node.
 NODE     := grpcnotrace
@@ -32,6 +32,7 @@ build: ## Build the static binaries for Linux into dist/
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/vaultferry ./cmd/vaultferry
 	$(GO_BUILD) -tags vaultferry_driver,$(NODE) -o $(DIST)/$(PLATFORM)/vaultferry-driver ./cmd/vaultferry
 	$(GO_BUILD) -tags vaultferry_provider,$(NODE) -o $(DIST)/$(PLATFORM)/vaultferry-provider ./cmd/vaultferry
+	$(GO_BUILD) -tags vaultferry_webhook,$(NODE) -o $(DIST)/$(PLATFORM)/vaultferry-webhook ./cmd/vaultferry
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/azure-emulator ./cmd/azure-emulator
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/kubectl-vaultferry ./cmd/kubectl-vaultferry
 	ln -sf kubectl-vaultferry $(DIST)/$(PLATFORM)/kubectl_complete-vaultferry
@@ -62,6 +63,7 @@ test-unit: ## Run the unit and integration tests of the main module, with the ra
 	go vet ./...
 	go vet -tags vaultferry_driver ./cmd/vaultferry
 	go vet -tags vaultferry_provider ./cmd/vaultferry
+	go vet -tags vaultferry_webhook ./cmd/vaultferry
 	go test -race ./api/... ./cmd/... ./demo/... ./internal/... $(wildcard ./test/integration) $(wildcard ./test/sdk) $(wildcard ./test/chart)
 
 .PHONY: test-modules

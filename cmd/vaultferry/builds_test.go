@@ -12,8 +12,14 @@ import (
 func TestABuildForOneProcessLinksNoOther(t *testing.T) {
 	const ours = "github.com/vaultferry/vaultferry/internal/"
 	for tag, foreign := range map[string][]string{
-		"vaultferry_provider,grpcnotrace": {"k8s.io/", "golang.org/x/net/trace", "html/template", ours + "driver", ours + "reason/catalog", ours + "emulator"},
-		"vaultferry_driver,grpcnotrace":   {"golang.org/x/net/trace", "github.com/Azure/", ours + "provider", ours + "keyvault", ours + "reason/catalog", ours + "emulator"},
+		"vaultferry_provider,grpcnotrace": {"k8s.io/", "golang.org/x/net/trace", "html/template", ours + "driver", ours + "webhook", ours + "reason/catalog", ours + "emulator"},
+		"vaultferry_driver,grpcnotrace": {
+			"golang.org/x/net/trace", "github.com/Azure/", ours + "provider", ours + "keyvault", ours + "webhook", ours + "reason/catalog", ours + "emulator",
+		},
+		"vaultferry_webhook,grpcnotrace": {
+			"golang.org/x/net/trace", "github.com/Azure/", "k8s.io/client-go/kubernetes", "go.opentelemetry.io/otel/exporters",
+			ours + "driver", ours + "provider", ours + "keyvault", ours + "reason/catalog", ours + "emulator",
+		},
 	} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-tags", tag, ".").Output()
 		if err != nil {

@@ -6,7 +6,7 @@ package main
 
 import "github.com/spf13/cobra"
 
-// nodeCommands are the processes of a node that this build has.
+// nodeCommands are the processes of a cluster that this build has.
 func nodeCommands(env environment) []*cobra.Command {
 	return []*cobra.Command{newProviderCommand(env)}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build !vaultferry_driver && !vaultferry_provider
+//go:build !vaultferry_driver && !vaultferry_provider && !vaultferry_webhook
 
 package main
 
@@ -75,7 +75,7 @@ func runController(ctx context.Context, f *controllerFlags, env environment) err
 	}
 	log := f.common.logger(env.stderr)
 	klog.SetSlogLogger(log)
-	config, err := kubeConfig(f.kubeconfig)
+	config, err := kubeConfig(f.kubeconfig, "controller")
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build !vaultferry_provider
+//go:build !vaultferry_provider && !vaultferry_webhook
 
 package main
 
@@ -19,7 +19,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
 	"github.com/vaultferry/vaultferry/internal/driver"
@@ -123,24 +122,13 @@ func runDriver(ctx context.Context, f *driverFlags, env environment) error {
 	}
 	log := f.common.logger(env.stderr)
 	klog.SetSlogLogger(log)
-	config, err := kubeConfig(f.kubeconfig)
+	config, err := kubeConfig(f.kubeconfig, "driver")
 	if err != nil {
 		return err
 	}
 	tracer, flush := startTracing(ctx, "driver", env, log, attribute.String("k8s.node.name", f.nodeID))
 	defer flush()
 	return serveDriver(ctx, f, path, config, tracer, log)
-}
-
-func kubeConfig(file string) (*rest.Config, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", file)
-	if err != nil {
-		return nil, fmt.Errorf("finding the API server (--kubeconfig): %w", err)
-	}
-	// The API server's own fairness decides what a node may ask; a client-side limit would only delay pods.
-	config.QPS = -1
-	config.UserAgent = "vaultferry-driver/" + version
-	return config, nil
 }
 
 func serveDriver(ctx context.Context, f *driverFlags, socket string, config *rest.Config, tracer trace.Tracer, log *slog.Logger) error {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command vaultferry is the server side of Vaultferry: one binary whose subcommands are the node driver and the Azure provider.
+// Command vaultferry is the server side of Vaultferry: one binary whose subcommands are the node driver, the Azure provider and the webhook.
 // It holds flags and wiring only.
 //
-// The build tag vaultferry_provider leaves the driver out, and vaultferry_driver the provider: what a process links, it keeps in memory
-// on every node. The rest is the same in all three.
+// The build tags vaultferry_driver, vaultferry_provider and vaultferry_webhook leave all but one of them in: what a process links, it keeps
+// in memory. The rest is the same in all builds.
 package main
 
 import (
