@@ -79,7 +79,6 @@ func runController(ctx context.Context, f *controllerFlags, env environment) err
 	if err != nil {
 		return err
 	}
-	config.UserAgent = "vaultferry-controller/" + version
 	build := telemetry.NewBuild(version)
 	registry := telemetry.NewRegistry("controller", build)
 	writes := prometheus.NewCounterVec(prometheus.CounterOpts{
