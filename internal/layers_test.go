@@ -77,6 +77,9 @@ var layers = map[string]layer{
 		never: []string{"k8s.io/client-go", grpc}, why: "pure functions of manifests",
 	},
 	"internal/classstatus": {ours: []string{"api/v1"}, never: []string{azure, grpc}, why: "once per cluster, apart from the nodes"},
+	"internal/admission": {
+		ours: []string{"api/v1", "internal/lint"}, never: []string{"k8s.io/client-go", grpc}, why: "the API server is an interface",
+	},
 	"internal/consumption": {never: []string{"k8s.io/client-go", azure, grpc}, why: "a pure function of a pod"},
 	"internal/webhook":     {ours: []string{"internal/reason", "internal/telemetry"}, never: []string{azure}, why: "admission speaks to the API server alone"},
 	"internal/reload":      {never: []string{"k8s.io/client-go", azure, grpc}, why: "decisions without an API server"},

@@ -146,6 +146,7 @@ func TestBrokenClasses(t *testing.T) {
 				t.Fatalf("errors: %+v", findings)
 			}
 			for _, f := range findings {
+				hasRule(t, f)
 				if strings.ContainsAny(f.Text(), "\n\r") {
 					t.Errorf("more than one line: %q", f.Text())
 				}

@@ -88,6 +88,7 @@ func check(t *testing.T, text string) []string {
 	var lines []string
 	for _, m := range lint.Files(t.Context(), []lint.File{{Name: "app.yaml", Text: []byte(text)}}, "default") {
 		for _, f := range m.Findings {
+			hasRule(t, f)
 			lines = append(lines, fmt.Sprintf("%s:%d %s %s %s", m.File, f.Line, f.Severity, f.Reason.Name, f.Field))
 		}
 	}

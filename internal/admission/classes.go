@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admission
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/lint"
+)
+
+// Paths where the API server posts its reviews.
+const (
+	ClassesPath   = "/validate-secretproviderclasses"
+	WorkloadsPath = "/validate-workloads"
+)
+
+// Validator answers reviews.
+type Validator struct {
+	// World is the API server.
+	World lint.World
+	Log   *slog.Logger
+}
+
+// Classes answers reviews of SecretProviderClasses. Only mistakes that the object did not have before refuse it; the others are warnings, so that a
+// broken class can be mended step by step.
+func (v *Validator) Classes(ctx context.Context, request *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
+	class, err := decodeClass(request.Object.Raw, request.Namespace)
+	if class == nil || err != nil {
+		return allowed(nil) // a deletion, or what the API server itself will refuse
+	}
+	var before []lint.Finding
+	if old, err := decodeClass(request.OldObject.Raw, request.Namespace); err == nil && old != nil {
+		if unchanged(old, class) {
+			return allowed(nil)
+		}
+		before = lint.Class(old)
+	}
+	fresh, known := compare(before, lint.Class(class))
+	owned, err := lint.Secrets(ctx, v.World, class)
+	if err != nil {
+		v.Log.DebugContext(ctx, "Reading the Secrets of a class", slog.String("class", class.Namespace+"/"+class.Name), slog.Any("error", err))
+	}
+	var refusals []lint.Finding
+	var warnings []string
+	for _, f := range fresh {
+		if f.Severity == lint.Error {
+			refusals = append(refusals, f)
+		} else {
+			warnings = append(warnings, warning(f))
+		}
+	}
+	for _, f := range known {
+		if f.Severity == lint.Error {
+			warnings = append(warnings, warning(f))
+		}
+	}
+	for _, f := range owned {
+		warnings = append(warnings, warning(f))
+	}
+	if len(refusals) > 0 {
+		return refused(class, refusals, warnings)
+	}
+	return allowed(warnings)
+}
+
+// decodeClass reads a class; nil where there is none.
+func decodeClass(raw []byte, namespace string) (*v1.SecretProviderClass, error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return nil, nil
+	}
+	class := &v1.SecretProviderClass{}
+	if err := json.Unmarshal(raw, class); err != nil {
+		return nil, fmt.Errorf("decoding a SecretProviderClass: %w", err)
+	}
+	class.Namespace = namespace
+	return class, nil
+}
+
+// unchanged reports whether nothing that is checked differs, as when a controller writes labels or finalizers.
+func unchanged(old, class *v1.SecretProviderClass) bool {
+	return equality.Semantic.DeepEqual(old.Spec, class.Spec) && equality.Semantic.DeepEqual(old.Annotations, class.Annotations)
+}
+
+func allowed(warnings []string) *admissionv1.AdmissionResponse {
+	return &admissionv1.AdmissionResponse{Allowed: true, Warnings: warnings}
+}
+
+// refused tells all mistakes, each on a line of its own and as a cause with its field.
+func refused(class *v1.SecretProviderClass, findings []lint.Finding, warnings []string) *admissionv1.AdmissionResponse {
+	var lines []string
+	details := &metav1.StatusDetails{Group: v1.Group, Kind: "SecretProviderClass", Name: class.Name}
+	for _, f := range findings {
+		text := f.Reason.Name + ": " + f.Text()
+		lines = append(lines, text)
+		details.Causes = append(details.Causes, metav1.StatusCause{Type: metav1.CauseTypeFieldValueInvalid, Field: f.Field, Message: text})
+	}
+	message := lines[0]
+	if len(lines) > 1 {
+		message = fmt.Sprintf("%d mistakes:\n- %s", len(lines), strings.Join(lines, "\n- "))
+	}
+	return &admissionv1.AdmissionResponse{
+		Warnings: warnings,
+		Result: &metav1.Status{
+			Status: metav1.StatusFailure, Code: http.StatusUnprocessableEntity, Reason: metav1.StatusReasonInvalid, Message: message, Details: details,
+		},
+	}
+}
+
+// warningLimit is what the API server passes on of one warning, in bytes (Kubernetes, "Dynamic Admission Control", Response).
+const warningLimit = 256
+
+// warning is a finding as a warning: the reason, the message and, where it fits whole, the next step.
+func warning(f lint.Finding) string {
+	text := f.Reason.Name + ": " + f.Text()
+	if len(text) > warningLimit {
+		text = f.Reason.Name + ": " + f.Message
+	}
+	if len(text) <= warningLimit {
+		return text
+	}
+	const ellipsis = "…"
+	text = text[:warningLimit-len(ellipsis)]
+	for !utf8.ValidString(text) {
+		text = text[:len(text)-1]
+	}
+	return text + ellipsis
+}
