@@ -39,7 +39,7 @@ type served struct {
 	done     chan error
 }
 
-func serve(t *testing.T, handlers map[string]webhook.Handler, change func(*webhook.ServerConfig)) *served {
+func serve(t testing.TB, handlers map[string]webhook.Handler, change func(*webhook.ServerConfig)) *served {
 	t.Helper()
 	certificate, roots := selfSigned(t)
 	registry := prometheus.NewRegistry()
@@ -73,7 +73,7 @@ func serve(t *testing.T, handlers map[string]webhook.Handler, change func(*webho
 	return s
 }
 
-func selfSigned(t *testing.T) (*tls.Certificate, *x509.CertPool) {
+func selfSigned(t testing.TB) (*tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
