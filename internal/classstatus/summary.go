@@ -51,7 +51,7 @@ func Summarize(pods []*v1.SecretProviderClassPodStatus, generation int64, before
 			status.MountedBy = append(status.MountedBy, mount)
 		}
 	}
-	status.Nodes = int32(len(nodes)) //nolint:gosec // a cluster has no 2³¹ nodes
+	status.Nodes = int32(len(nodes))
 	status.Objects = objects(pods)
 	conditions(&status, pods, generation, before.Conditions)
 	return status

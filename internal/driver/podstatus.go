@@ -155,22 +155,27 @@ func statusOf(r Report, before *v1.SecretProviderClassPodStatusStatus) *v1.Secre
 		}
 	}
 	meta.SetStatusCondition(&status.Conditions, ready)
-	switch {
-	case r.Unsynced != nil:
-		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
-			Type: v1.ConditionSecretsSynced, Status: metav1.ConditionFalse, Reason: r.Unsynced.Reason.Name, Message: r.Unsynced.Error(),
-		})
-	case r.Synced:
-		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
-			Type: v1.ConditionSecretsSynced, Status: metav1.ConditionTrue, Reason: syncedReason, Message: "the Kubernetes Secrets of the class hold what is mounted",
-		})
-	case r.Failure == nil:
-		meta.RemoveStatusCondition(&status.Conditions, v1.ConditionSecretsSynced)
-	}
+	setSynced(&status.Conditions, r)
 	for i := range status.Conditions {
 		status.Conditions[i].LastTransitionTime = status.Conditions[i].LastTransitionTime.Rfc3339Copy()
 	}
 	return status
+}
+
+// setSynced sets the condition of the Secrets. A refresh that failed says nothing about them.
+func setSynced(conditions *[]metav1.Condition, r Report) {
+	switch {
+	case r.Unsynced != nil:
+		meta.SetStatusCondition(conditions, metav1.Condition{
+			Type: v1.ConditionSecretsSynced, Status: metav1.ConditionFalse, Reason: r.Unsynced.Reason.Name, Message: r.Unsynced.Error(),
+		})
+	case r.Synced:
+		meta.SetStatusCondition(conditions, metav1.Condition{
+			Type: v1.ConditionSecretsSynced, Status: metav1.ConditionTrue, Reason: syncedReason, Message: "the Kubernetes Secrets of the class hold what is mounted",
+		})
+	case r.Failure == nil:
+		meta.RemoveStatusCondition(conditions, v1.ConditionSecretsSynced)
+	}
 }
 
 // Run writes until ctx ends.
