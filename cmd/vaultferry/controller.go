@@ -105,7 +105,7 @@ func runController(ctx context.Context, f *controllerFlags, env environment) err
 }
 
 // errLost ends a process that has lost the lease: its successor begins anew.
-var errLost = errors.New("lost the lease to another replica")
+var errLost = errors.New("lost the lease: another replica took it, or the API server did not answer in time")
 
 // lead calls work while this process holds the lease.
 func (f *controllerFlags) lead(ctx context.Context, config *rest.Config, log *slog.Logger, work func(context.Context) error) error {
