@@ -52,6 +52,12 @@ func read[T any](annotations map[string]string, key string) (*T, error) {
 	return value, nil
 }
 
+// String returns the text of the annotation.
+func (l LastReload) String() string { return encode(l) }
+
+// String returns the text of the annotation.
+func (p Pending) String() string { return encode(p) }
+
 func encode(value any) string {
 	text, err := json.Marshal(value)
 	if err != nil {

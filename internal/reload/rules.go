@@ -170,3 +170,13 @@ func (r *rules) match(name string) (matched bool, keys []string) {
 	}
 	return matched, keys
 }
+
+// Names reports whether w has a named list of any kind.
+func (k Keys) Names(w *Workload) bool {
+	for _, kind := range SourceKinds() {
+		if w.annotation(k.Named[kind]) != "" {
+			return true
+		}
+	}
+	return false
+}

@@ -47,6 +47,8 @@ type Content struct {
 	SHA1 string
 	// At is when the content of a class was last seen to change; zero for the other kinds.
 	At time.Time
+	// Fresh says that every pod has mounted a class's content at its start and none has seen it change.
+	Fresh bool
 	// Synced says that a Secret mirrors mounted files.
 	Synced bool
 	// Ignored and Matched are the source's own annotations.

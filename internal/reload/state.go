@@ -5,6 +5,7 @@ package reload
 import (
 	"encoding/json"
 	"maps"
+	"strings"
 	"time"
 )
 
@@ -47,6 +48,16 @@ func (s State) String() string {
 		return "" // maps of strings and times of this century have no error
 	}
 	return string(text)
+}
+
+// List returns the sources that are recorded.
+func (s State) List() []Source {
+	list := make([]Source, 0, len(s.Sources))
+	for key := range s.Sources {
+		kind, name, _ := strings.Cut(key, "/")
+		list = append(list, Source{SourceKind(kind), name})
+	}
+	return list
 }
 
 // equal compares two states.
@@ -97,7 +108,7 @@ func compare(seen, next Seen, c Content) Assessment {
 	if !changed && seen.At != nil && next.Hash == seen.Hash {
 		next.At = seen.At
 	}
-	return Assessment{Next: next, Changed: changed}
+	return Assessment{Next: next, Changed: changed && !c.Fresh}
 }
 
 // newSeen returns the record of what the workload reads of a source.

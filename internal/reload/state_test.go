@@ -123,6 +123,20 @@ func TestAClassMovesForwardOnly(t *testing.T) {
 	}
 }
 
+// Pods that all started with the new content need no restart: there was no pod when it changed.
+func TestContentThatEveryPodStartedWithIsNoChange(t *testing.T) {
+	w := newWorld()
+	annotated("vaultferry.io/reload", "always")(w)
+	source(appKV, reload.SubPath)(w)
+	c := hasher.Content(map[string][]byte{"secret/db": []byte("1")})
+	state := w.plan(reload.ParseState("", "k"), c).State
+	c = hasher.Content(map[string][]byte{"secret/db": []byte("2")})
+	c.Fresh = true
+	if p := w.plan(state, c); len(p.Changes) > 0 || !p.Record {
+		t.Fatalf("got %+v", p)
+	}
+}
+
 // What the controller may not see stays as it is recorded.
 func TestUnknownSourcesAreLeftAsTheyAre(t *testing.T) {
 	w := newWorld()

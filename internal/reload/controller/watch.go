@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+
+	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/reload"
+)
+
+// unusedSecrets are types of Secrets that no pod template refers to. They are the bulk of many clusters.
+const unusedSecrets = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token,type!=bootstrap.kubernetes.io/token"
+
+// watched is one kind in one namespace, or in all.
+type watched struct {
+	kind      string
+	namespace string
+	informer  cache.SharedIndexInformer
+
+	mu sync.Mutex
+	// failure is why the kind cannot be watched, "" if it can.
+	failure string
+}
+
+func (w *watched) fail(why string) (news bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	news = w.failure != why
+	w.failure = why
+	return news
+}
+
+// settled reports whether the kind is known, or known not to be.
+func (w *watched) settled() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failure != "" || w.informer.HasSynced()
+}
+
+// listing is how a kind is listed and watched in a namespace.
+type listing struct {
+	kind      string
+	object    runtime.Object
+	transform cache.TransformFunc
+	handle    func(object any, gone bool)
+	list      func(ctx context.Context, namespace string, o metav1.ListOptions) (runtime.Object, error)
+	watch     func(ctx context.Context, namespace string, o metav1.ListOptions) (watch.Interface, error)
+	// choose restricts the objects.
+	choose func(*metav1.ListOptions)
+}
+
+// start watches until ctx ends.
+func (c *Controller) start(ctx context.Context, running *sync.WaitGroup, l listing) {
+	namespaces := c.config.Namespaces
+	if len(namespaces) == 0 || l.kind == "Namespace" {
+		namespaces = []string{metav1.NamespaceAll}
+	}
+	for _, namespace := range namespaces {
+		restrict := func(o *metav1.ListOptions) {
+			if l.choose != nil {
+				l.choose(o)
+			}
+		}
+		w := &watched{kind: l.kind, namespace: namespace}
+		w.informer = cache.NewSharedIndexInformer(&cache.ListWatch{
+			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+				restrict(&o)
+				list, err := l.list(ctx, namespace, o)
+				if err == nil && w.fail("") {
+					c.log.InfoContext(ctx, "Watching", slog.String("kind", l.kind), slog.String("namespace", namespace))
+				}
+				return list, err
+			},
+			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+				restrict(&o)
+				return l.watch(ctx, namespace, o)
+			},
+		}, l.object, 0, cache.Indexers{})
+		c.prepare(w, l)
+		c.watches = append(c.watches, w)
+		running.Go(func() { w.informer.RunWithContext(ctx) })
+	}
+}
+
+func (c *Controller) prepare(w *watched, l listing) {
+	// Neither fails: the informer does not run yet.
+	_ = w.informer.SetTransform(l.transform)
+	_ = w.informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, _ *cache.Reflector, err error) { c.watchFailed(ctx, w, err) })
+	_, _ = w.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: func(object any) {
+			c.metrics.received("add", l.kind)
+			l.handle(object, false)
+		},
+		UpdateFunc: func(_, object any) {
+			c.metrics.received("update", l.kind)
+			l.handle(object, false)
+		},
+		DeleteFunc: func(object any) {
+			c.metrics.received("delete", l.kind)
+			if unknown, ok := object.(cache.DeletedFinalStateUnknown); ok {
+				object = unknown.Obj
+			}
+			l.handle(object, true)
+		},
+	})
+}
+
+// watchFailed tells of a kind that cannot be watched, once. The other kinds go on; this one is tried again and again.
+func (c *Controller) watchFailed(ctx context.Context, w *watched, err error) {
+	why := ""
+	switch {
+	case apierrors.IsForbidden(err):
+		why = "forbidden"
+	case apierrors.IsNotFound(err):
+		why = "not installed"
+	default:
+		c.log.DebugContext(ctx, "Watching again", slog.String("kind", w.kind), slog.Any("error", err))
+		return
+	}
+	if !w.fail(why) {
+		return
+	}
+	if why == "forbidden" {
+		c.metrics.failed("forbidden")
+		c.log.ErrorContext(ctx, "Not watching a kind: give the controller's service account list and watch of it, or ignore the kind",
+			slog.String("kind", w.kind), slog.String("namespace", w.namespace), slog.Any("error", err))
+		return
+	}
+	c.log.InfoContext(ctx, "Not watching a kind, since the cluster does not have it", slog.String("kind", w.kind))
+}
+
+// awaitKnown waits until every kind is known, or known not to be.
+func (c *Controller) awaitKnown(ctx context.Context) error {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		all := true
+		for _, w := range c.watches {
+			all = all && w.settled()
+		}
+		if all {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+// sees reports whether the controller knows all objects of a kind in a namespace.
+func (c *Controller) sees(kind, namespace string) bool {
+	for _, w := range c.watches {
+		if w.kind == kind && (w.namespace == metav1.NamespaceAll || w.namespace == namespace) {
+			return w.informer.HasSynced()
+		}
+	}
+	return false
+}
+
+// listings are the kinds to watch.
+func (c *Controller) listings() []listing {
+	o, list := c.config.Options, []listing{}
+	for _, kind := range reload.WorkloadKinds() {
+		if !o.IgnoredWorkloads[kind] && (kind != reload.Rollout || c.config.Rollouts) {
+			list = append(list, c.workloadListing(kind))
+		}
+	}
+	if !o.IgnoredSources[reload.ConfigMap] {
+		list = append(list, c.sourceListing(reload.ConfigMap))
+	}
+	if !o.IgnoredSources[reload.Secret] {
+		list = append(list, c.sourceListing(reload.Secret))
+	}
+	if c.config.Classes {
+		list = append(list, c.statusListing(), c.classListing())
+	}
+	if c.config.NamespaceSelector != nil {
+		list = append(list, c.namespaceListing())
+	}
+	return list
+}
+
+func (c *Controller) workloadListing(kind reload.WorkloadKind) listing {
+	kube := c.config.Clients.Kube
+	l := listing{kind: string(kind), transform: c.converter.workload, handle: c.workloadChanged}
+	switch kind {
+	case reload.Deployment:
+		l.object = &appsv1.Deployment{}
+		l.list = func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) {
+			return kube.AppsV1().Deployments(ns).List(ctx, o)
+		}
+		l.watch = func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) {
+			return kube.AppsV1().Deployments(ns).Watch(ctx, o)
+		}
+	case reload.StatefulSet:
+		l.object = &appsv1.StatefulSet{}
+		l.list = func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) {
+			return kube.AppsV1().StatefulSets(ns).List(ctx, o)
+		}
+		l.watch = func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) {
+			return kube.AppsV1().StatefulSets(ns).Watch(ctx, o)
+		}
+	case reload.DaemonSet:
+		l.object = &appsv1.DaemonSet{}
+		l.list = func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) {
+			return kube.AppsV1().DaemonSets(ns).List(ctx, o)
+		}
+		l.watch = func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) {
+			return kube.AppsV1().DaemonSets(ns).Watch(ctx, o)
+		}
+	case reload.CronJob:
+		l.object = &batchv1.CronJob{}
+		l.list = func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) {
+			return kube.BatchV1().CronJobs(ns).List(ctx, o)
+		}
+		l.watch = func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) {
+			return kube.BatchV1().CronJobs(ns).Watch(ctx, o)
+		}
+	case reload.Job:
+		l.object = &batchv1.Job{}
+		l.list = func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) {
+			return kube.BatchV1().Jobs(ns).List(ctx, o)
+		}
+		l.watch = func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) {
+			return kube.BatchV1().Jobs(ns).Watch(ctx, o)
+		}
+	case reload.Rollout:
+		l = c.dynamicListing(string(kind), rollouts(), c.converter.workload, c.workloadChanged)
+	}
+	return l
+}
+
+func rollouts() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "argoproj.io", Version: "v1alpha1", Resource: "rollouts"}
+}
+
+func (c *Controller) dynamicListing(kind string, resource schema.GroupVersionResource, transform cache.TransformFunc, handle func(any, bool)) listing {
+	client := c.config.Clients.Dynamic.Resource(resource)
+	return listing{
+		kind: kind, object: &unstructured.Unstructured{}, transform: transform, handle: handle,
+		list: func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) {
+			return client.Namespace(ns).List(ctx, o)
+		},
+		watch: func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) {
+			return client.Namespace(ns).Watch(ctx, o)
+		},
+	}
+}
+
+func (c *Controller) sourceListing(kind reload.SourceKind) listing {
+	kube := c.config.Clients.Kube
+	l := listing{kind: string(kind), transform: c.converter.source, handle: func(object any, gone bool) { c.sourceChanged(kind, object, gone) }}
+	selector := ""
+	if c.config.SourceSelector != nil {
+		selector = c.config.SourceSelector.String()
+	}
+	if kind == reload.ConfigMap {
+		l.object = &corev1.ConfigMap{}
+		l.choose = func(o *metav1.ListOptions) { o.LabelSelector = selector }
+		l.list = func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) {
+			return kube.CoreV1().ConfigMaps(ns).List(ctx, o)
+		}
+		l.watch = func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) {
+			return kube.CoreV1().ConfigMaps(ns).Watch(ctx, o)
+		}
+		return l
+	}
+	l.object = &corev1.Secret{}
+	l.choose = func(o *metav1.ListOptions) { o.LabelSelector, o.FieldSelector = selector, unusedSecrets }
+	l.list = func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) {
+		return kube.CoreV1().Secrets(ns).List(ctx, o)
+	}
+	l.watch = func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) {
+		return kube.CoreV1().Secrets(ns).Watch(ctx, o)
+	}
+	return l
+}
+
+// statusListing watches the driver's pod statuses. They carry the driver's labels only, so that no selector of the user's applies.
+func (c *Controller) statusListing() listing {
+	return c.dynamicListing("SecretProviderClassPodStatus", v1.GroupVersion().WithResource("secretproviderclasspodstatuses"), c.converter.podStatus, c.statusChanged)
+}
+
+// classListing watches the annotations of classes.
+func (c *Controller) classListing() listing {
+	client := c.config.Clients.Metadata.Resource(v1.GroupVersion().WithResource("secretproviderclasses"))
+	return listing{
+		kind: string(reload.Class), object: &metav1.PartialObjectMetadata{}, transform: c.converter.source, handle: c.classChanged,
+		list: func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) {
+			return client.Namespace(ns).List(ctx, o)
+		},
+		watch: func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) {
+			return client.Namespace(ns).Watch(ctx, o)
+		},
+	}
+}
+
+// namespaceListing watches which namespaces the selector chooses.
+func (c *Controller) namespaceListing() listing {
+	client := c.config.Clients.Metadata.Resource(corev1.SchemeGroupVersion.WithResource("namespaces"))
+	return listing{
+		kind: "Namespace", object: &metav1.PartialObjectMetadata{}, handle: c.namespaceChanged,
+		transform: func(object any) (any, error) {
+			if m, ok := object.(*metav1.PartialObjectMetadata); ok {
+				m.ManagedFields, m.Annotations = nil, nil
+			}
+			return object, nil
+		},
+		list: func(ctx context.Context, _ string, o metav1.ListOptions) (runtime.Object, error) {
+			return client.List(ctx, o)
+		},
+		watch: func(ctx context.Context, _ string, o metav1.ListOptions) (watch.Interface, error) {
+			return client.Watch(ctx, o)
+		},
+	}
+}
