@@ -66,6 +66,16 @@ var layers = map[string]layer{
 		ours:  []string{"api/v1", "internal/pemfile", "internal/reason", "internal/secret"},
 		never: []string{"k8s.io/client-go", azure, grpc}, why: "the API server is an interface",
 	},
+	"internal/arm":    {never: []string{kubernetes}, why: "Azure without Kubernetes"},
+	"internal/mounts": {ours: []string{"api/v1", "internal/consumption", "internal/kube"}, never: []string{azure, grpc}, why: "the API server alone"},
+	"internal/doctor": {ours: []string{"api/v1", "internal/kube"}, never: []string{azure, grpc}, why: "the API server alone"},
+	"internal/explain": {
+		ours: []string{
+			"api/v1", "internal/arm", "internal/classrule", "internal/consumption", "internal/entra", "internal/keyvault", "internal/kube", "internal/mounts", "internal/provider",
+			"internal/reason", "internal/reason/catalog", "internal/secret", "internal/secretsync",
+		},
+		never: []string{azure, grpc}, why: "Azure through the packages that know it",
+	},
 	"internal/kube": {ours: []string{"api/v1"}, never: []string{azure, grpc}, why: "the API server alone"},
 	"internal/classrule": {
 		ours: []string{"api/v1", "internal/reason"}, never: []string{"k8s.io/client-go", azure, grpc}, why: "pure functions of a class",

@@ -56,6 +56,13 @@ type SecretProviderClassPodStatusStatus struct {
 	// +optional
 	LastChangeTime *metav1.Time `json:"lastChangeTime,omitempty"`
 
+	// ObservedRotateRequest is the value of the class's annotation
+	// vaultferry.io/rotate-requested-at at the last refresh that worked: once
+	// it is that of the class, the mount has caught up with the request,
+	// whether or not anything had changed.
+	// +optional
+	ObservedRotateRequest string `json:"observedRotateRequest,omitempty"`
+
 	// Conditions say how the mount does. Ready is true while the last attempt
 	// to mount or refresh worked; where it did not, reason and message say why,
 	// and the files of a volume that is mounted are those of lastChangeTime.

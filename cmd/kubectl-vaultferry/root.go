@@ -62,7 +62,7 @@ func newRoot(a *app) *cobra.Command {
 	pf.Lookup("cache-dir").DefValue = "$HOME/.kube/cache" // the same text in everybody's help
 	pf.StringVar(&a.color, "color", "auto", "colours: auto (only on a terminal, and not if NO_COLOR is set), always or never")
 	a.completeFlags(root)
-	root.AddCommand(newLint(a), newVersion(a), newManual())
+	root.AddCommand(newExplain(a), newDoctor(a), newLint(a), newStatus(a), newRotate(a), newVersion(a), newManual())
 	return root
 }
 

@@ -43,6 +43,8 @@ type Report struct {
 	// Synced says that the class asks for Kubernetes Secrets; Unsynced, why they are not in step.
 	Synced   bool
 	Unsynced *reason.Error
+	// Request is the rotation request that the class carried when its objects were fetched.
+	Request string
 	// Failure says why a publish or a refresh failed. NotMounted tells the two apart: after a refresh that failed, the volume still holds what
 	// it held.
 	Failure    *reason.Error
@@ -128,6 +130,7 @@ func statusOf(r Report, before *v1.SecretProviderClassPodStatusStatus) *v1.Secre
 	}
 	if before != nil {
 		status.LastChangeTime = before.LastChangeTime
+		status.ObservedRotateRequest = before.ObservedRotateRequest
 		status.Conditions = append(status.Conditions, before.Conditions...)
 	}
 	for _, version := range r.Versions {
@@ -135,6 +138,9 @@ func statusOf(r Report, before *v1.SecretProviderClassPodStatusStatus) *v1.Secre
 	}
 	if r.Failure != nil && len(status.Objects) == 0 && before != nil {
 		status.Objects = before.Objects
+	}
+	if r.Failure == nil {
+		status.ObservedRotateRequest = r.Request
 	}
 	if r.First || r.Changed {
 		now := metav1.Now().Rfc3339Copy()

@@ -158,7 +158,7 @@ func (n *Node) remember(ctx context.Context, p publication, done outcome, fetche
 	n.volumes.put(p.target, m)
 	n.Status.Report(Report{
 		Pod: p.pod, Class: p.class, Target: p.target, Versions: done.content.versions, Notices: done.content.notices,
-		First: done.first, Changed: done.changed, Synced: len(done.class.Spec.SecretObjects) > 0,
+		First: done.first, Changed: done.changed, Synced: len(done.class.Spec.SecretObjects) > 0, Request: done.class.Annotations[v1.RotateAnnotation],
 		Unsynced: n.Secrets.Sync(ctx, n.synced(p, done.class, readAt)),
 	})
 }

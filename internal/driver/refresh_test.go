@@ -295,11 +295,30 @@ func TestAClassEditArrivesAtOnce(t *testing.T) {
 				if (len(asked) == 1) != tc.refresh {
 					t.Fatalf("%d refreshes", len(asked))
 				}
+				if got, want := c.statuses.reports[len(c.statuses.reports)-1].Request, c.classes.classes["payments/app-kv"].Annotations[v1.RotateAnnotation]; tc.refresh && got != want {
+					t.Fatalf("the status tells of request %q, not of %q", got, want)
+				}
 				if tc.refresh && strings.Contains(asked[0].request.GetAttributes(), v1.FetchedAfterAttribute) != tc.fresh {
 					t.Fatalf("attributes: %s", asked[0].request.GetAttributes())
 				}
 			})
 		})
+	}
+}
+
+// A request counts as observed when a refresh has worked, whether or not anything had changed.
+func TestARotateRequestIsObservedByARefreshThatWorks(t *testing.T) {
+	first := statusOf(Report{First: true}, nil)
+	failed := statusOf(Report{Request: "now", Failure: reason.New(reason.VaultForbidden, "", "no")}, first)
+	if failed.ObservedRotateRequest != "" {
+		t.Errorf("observed %q by a refresh that failed", failed.ObservedRotateRequest)
+	}
+	worked := statusOf(Report{Request: "now"}, failed)
+	if worked.ObservedRotateRequest != "now" || !worked.LastChangeTime.Equal(first.LastChangeTime) {
+		t.Errorf("after a refresh that changed nothing: %+v", worked)
+	}
+	if again := statusOf(Report{Request: "then", Failure: reason.New(reason.VaultForbidden, "", "no")}, worked); again.ObservedRotateRequest != "now" {
+		t.Errorf("a failure forgets what was observed: %q", again.ObservedRotateRequest)
 	}
 }
 

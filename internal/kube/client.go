@@ -6,6 +6,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -38,6 +41,33 @@ type Client struct {
 	// Metadata reads what objects are called and labelled, without their content.
 	Metadata metadata.Interface
 	classes  rest.Interface
+	// told is the time of the API server's last answer.
+	told *atomic.Pointer[time.Time]
+}
+
+// clock keeps the time that the API server's last answer told.
+type clock struct {
+	next http.RoundTripper
+	told *atomic.Pointer[time.Time]
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (c *clock) RoundTrip(request *http.Request) (*http.Response, error) {
+	answer, err := c.next.RoundTrip(request)
+	if err == nil {
+		if at, err := http.ParseTime(answer.Header.Get("Date")); err == nil {
+			c.told.Store(&at)
+		}
+	}
+	return answer, err
+}
+
+// ServerTime is the API server's time as of its last answer, to the second; this machine's where it told none.
+func (c *Client) ServerTime() time.Time {
+	if at := c.told.Load(); at != nil {
+		return *at
+	}
+	return time.Now()
 }
 
 // queries per second and burst: a person waits, and one command reads a few hundred objects at most.
@@ -53,6 +83,8 @@ func New(config *rest.Config, userAgent string) (*Client, error) {
 	config.QPS, config.Burst = queries, burst
 	// Deprecations are the cluster's business, not that of the person who asks.
 	config.WarningHandler = rest.NoWarnings{}
+	told := &atomic.Pointer[time.Time]{}
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &clock{next, told} })
 	core, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("making the API client: %w", err)
@@ -73,7 +105,7 @@ func New(config *rest.Config, userAgent string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the API client: %w", err)
 	}
-	return &Client{Core: core, Metadata: meta, classes: classes}, nil
+	return &Client{Core: core, Metadata: meta, classes: classes, told: told}, nil
 }
 
 // Names returns the names of the objects of a resource in a namespace ("" for all).

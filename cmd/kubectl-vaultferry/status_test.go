@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// after is an API server whose Secret was rewritten while a container held the old value, and of whose mounts one fails.
+func after(t *testing.T) string {
+	t.Helper()
+	s, url := startAPIServer(t, "testdata/cluster/healthy.yaml")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set := func(kind, name string, value any, fields ...string) {
+		for _, o := range s.objects {
+			if o.GetKind() == kind && o.GetName() == name {
+				if err := unstructured.SetNestedField(o.Object, value, fields...); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	set("Secret", "app-db", []any{map[string]any{"manager": "vaultferry", "operation": "Apply", "time": "2026-11-25T09:00:00Z"}}, "metadata", "managedFields")
+	set("SecretProviderClassPodStatus", "payments-api-6d4cf56db6-abcde-payments-app-kv", []any{
+		map[string]any{"id": "key/signing-key", "version": "k1"}, map[string]any{"id": "secret/db-connection-string", "version": "v2"},
+	}, "status", "objects")
+	set("SecretProviderClassPodStatus", "payments-api-6d4cf56db6-abcde-payments-app-kv", "2026-11-25T09:00:00Z", "status", "lastChangeTime")
+	set("SecretProviderClassPodStatus", "payments-api-6d4cf56db6-fghij-payments-app-kv", []any{map[string]any{
+		"type": "Ready", "status": "False", "reason": "VaultThrottled", "lastTransitionTime": "2026-11-25T09:00:00Z",
+		"message": "VaultThrottled: vault kv-platform-prod answered that there are too many requests; kubelet tries again by itself",
+	}}, "status", "conditions")
+	return url
+}
+
+func TestStatus(t *testing.T) {
+	_, healthy := startAPIServer(t, "testdata/cluster/healthy.yaml")
+	rotated := after(t)
+	for _, c := range []struct {
+		name, url string
+		terminal  bool
+		args      []string
+	}{
+		{"healthy.pipe", healthy, false, []string{"status"}},
+		{"healthy.wide", healthy, false, []string{"status", "-A", "-o", "wide"}},
+		{"rotated.pipe", rotated, false, []string{"status"}},
+		{"rotated.terminal", rotated, true, []string{"status"}},
+		{"rotated.json", rotated, false, []string{"status", "-o", "json"}},
+		{"none.pipe", healthy, false, []string{"status", "-n", "empty"}},
+	} {
+		t.Run(c.name, func(t *testing.T) { golden(t, c.url, c.terminal, "status/"+c.name, exitOK, c.args...) })
+	}
+}
+
+// A container that holds an old value of a Secret is told where the Secret is explained, too.
+func TestExplainStale(t *testing.T) {
+	golden(t, after(t), false, "explain/stale.pipe", exitFound, "explain", "secret/app-db", "--azure=never")
+}

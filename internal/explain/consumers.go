@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package explain
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/vaultferry/vaultferry/internal/consumption"
+	"github.com/vaultferry/vaultferry/internal/mounts"
+	"github.com/vaultferry/vaultferry/internal/secretsync"
+)
+
+// secretLinks are the Secrets that the class asks for.
+func (b *builder) secretLinks(c *Chain) {
+	problems := map[string]failure{}
+	if b.m.Class.Spec.Provider == "azure" {
+		for _, p := range secretsync.Check(b.m.Class, foreseen(b.checked)) {
+			if _, has := problems[entryOf(p.Field)]; !has {
+				problems[entryOf(p.Field)] = failure{p.Err.Reason.Name, p.Err.Error()}
+			}
+		}
+	}
+	told := unsynced(b.m.Status)
+	for i, object := range b.m.Class.Spec.SecretObjects {
+		if object == nil {
+			continue
+		}
+		link := Link{Kind: SecretLink, Name: object.SecretName, State: Unknown, Detail: plural(len(object.Data), "key", "keys")}
+		found := b.m.Secrets[object.SecretName]
+		problem, wrong := problems[fmt.Sprintf("spec.secretObjects[%d]", i)]
+		switch {
+		case told != nil && (strings.Contains(told.message, object.SecretName) || strings.Contains(told.message, fmt.Sprintf("secretObjects[%d]", i)) || len(b.m.Class.Spec.SecretObjects) == 1):
+			b.breakSecret(&link, *told)
+		case wrong:
+			b.breakSecret(&link, problem)
+		case b.m.SecretsUnread != nil:
+			link.Detail += "; you may not read Secrets"
+		case found != nil && found.Labels["secrets-store.csi.k8s.io/managed"] != "true":
+			b.breakSecret(&link, failure{"SecretNotOurs", "SecretNotOurs: Secret " + object.SecretName + " belongs to somebody else, so it is left alone; choose another secretName, or delete it"})
+		case found != nil:
+			link.State = OK
+			if at := mounts.WrittenAt(found); !at.IsZero() {
+				link.Detail += ", last written " + at.UTC().Format(time.RFC3339)
+			}
+		case b.works() && b.failure() == nil && b.m.Pod != nil && !b.m.Planned:
+			link.State = Warning
+			link.Message = "the volume is mounted and the Secret is not there: the driver makes Secrets where the chart is installed with syncSecret.enabled=true"
+			link.Fix = "kubectl vaultferry doctor"
+		case b.m.Pod == nil:
+			link.Detail += "; it is made when the first pod mounts the class, and goes with the last"
+		}
+		c.add(link)
+	}
+}
+
+// entryOf cuts "spec.secretObjects[1].data[0].key" to the entry.
+func entryOf(field string) string {
+	if i := strings.Index(field, "]"); i >= 0 {
+		return field[:i+1]
+	}
+	return field
+}
+
+func (b *builder) breakSecret(link *Link, f failure) {
+	link.State, link.Reason, link.Message = Broken, f.reason, f.message
+	if link.Fix = b.filled(fixOf(f)); link.Fix == "" {
+		link.Fix = "kubectl edit secretproviderclass " + b.m.ClassName + " --namespace " + b.m.Namespace
+	}
+}
+
+// consumerLinks are the containers that read the files or the Secrets.
+func (b *builder) consumerLinks(c *Chain) {
+	if b.m.Pod != nil && b.m.Status != nil && b.m.Status.Status.LastChangeTime != nil {
+		b.consumersIn(c, b.m.Pod, consumption.Change{Class: b.m.ClassName, At: b.m.Status.Status.LastChangeTime.Time})
+	}
+	for _, object := range b.m.Class.Spec.SecretObjects {
+		if object == nil {
+			continue
+		}
+		found := b.m.Secrets[object.SecretName]
+		for i := range b.m.Neighbours {
+			pod := &b.m.Neighbours[i]
+			if pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+				continue
+			}
+			change := consumption.Change{Secret: object.SecretName}
+			if found != nil {
+				change.At = mounts.WrittenAt(found)
+			}
+			b.consumersIn(c, pod, change)
+		}
+	}
+}
+
+func (b *builder) consumersIn(c *Chain, pod *corev1.Pod, change consumption.Change) {
+	for _, container := range consumption.Of(pod, change) {
+		for _, use := range container.Consumptions {
+			name := pod.Name
+			if container.Name != "" {
+				name += "/" + container.Name
+			}
+			link := Link{Kind: ConsumerLink, Name: name, State: OK, Detail: use.String()}
+			if use.StaleSince != nil {
+				link.State = Warning
+				link.Message = "the container has read the old value at its start and sees the new one after a restart only"
+				link.Fix = mounts.RestartCommand(pod)
+			}
+			c.add(link)
+		}
+	}
+}
