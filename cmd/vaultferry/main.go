@@ -18,7 +18,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	_ "golang.org/x/crypto/x509roots/fallback" // the image has no certificate store of its own
 
 	"github.com/vaultferry/vaultferry/internal/telemetry"
 )

@@ -92,8 +92,8 @@ func IsCloudName(name string) bool {
 }
 
 var (
-	cloudName = regexp.MustCompile(`^[0-9A-Za-z ._-]{1,64}$`)
-	hostPort  = regexp.MustCompile(`^[0-9A-Za-z]([0-9A-Za-z.-]{0,251}[0-9A-Za-z])?(:[0-9]{1,5})?$`)
+	cloudName = regexp.MustCompile(`^[0-9A-Za-z ._-]+$`)
+	hostPort  = regexp.MustCompile(`^[0-9A-Za-z]([0-9A-Za-z.-]*[0-9A-Za-z])?(:[0-9]{1,5})?$`)
 )
 
 // ParseCloud reads the description of a custom cloud: the environment file of the Azure SDKs for Go (AZURE_ENVIRONMENT_FILEPATH),
@@ -117,7 +117,7 @@ func ParseCloud(content []byte) (Cloud, error) {
 	if name := strings.TrimSpace(file.Name); name != "" {
 		c.Name = name
 	}
-	if !cloudName.MatchString(c.Name) {
+	if len(c.Name) > 64 || !cloudName.MatchString(c.Name) {
 		return Cloud{}, errors.New("name should have at most 64 letters, digits, spaces, dots, dashes and underscores")
 	}
 	var path string
@@ -151,11 +151,14 @@ func (c *Cloud) setVaults(resource, suffix string) error {
 	switch {
 	case c.VaultSuffix == "":
 		return errors.New("keyVaultDNSSuffix is missing")
-	case !hostPort.MatchString(c.VaultSuffix):
+	case !isHost(c.VaultSuffix):
 		return errors.New("keyVaultDNSSuffix should be a domain name such as vault.local.azurestack.external")
 	}
 	return nil
 }
+
+// isHost reports whether text is a host name, at most 253 characters (RFC 1035), and perhaps a port.
+func isHost(text string) bool { return len(text) <= 253+len(":65535") && hostPort.MatchString(text) }
 
 // endpoint returns host and port, and the path without a trailing slash, of an https URL.
 func endpoint(field, text string) (host, path string, err error) {
@@ -164,7 +167,7 @@ func endpoint(field, text string) (host, path string, err error) {
 		return "", "", errors.New(field + " is missing")
 	}
 	parsed, err := url.Parse(text)
-	if err != nil || parsed.Scheme != "https" || !hostPort.MatchString(parsed.Host) || parsed.User != nil ||
+	if err != nil || parsed.Scheme != "https" || !isHost(parsed.Host) || parsed.User != nil ||
 		parsed.RawQuery != "" || parsed.Fragment != "" || parsed.RawPath != "" {
 		return "", "", errors.New(field + " should be a URL such as https://login.local.azurestack.external/")
 	}

@@ -35,8 +35,8 @@ func (r *Refusal) Error() string { return r.text }
 
 // Unsafe texts of other systems are not repeated, so these have to look like what they should be.
 var (
-	identifier = regexp.MustCompile(`^[0-9a-fA-F-]{1,64}$`)
-	errorWord  = regexp.MustCompile(`^[a-z_0-9]{1,40}$`)
+	identifier = regexp.MustCompile(`^[0-9a-fA-F-]+$`)
+	errorWord  = regexp.MustCompile(`^[a-z_0-9]+$`)
 	codePrefix = regexp.MustCompile(`^AADSTS([0-9]{4,9}):`)
 )
 
@@ -53,14 +53,14 @@ func readRefusal(status int, content []byte) *Refusal {
 	if json.Unmarshal(content, &body) != nil {
 		return r
 	}
-	if identifier.MatchString(body.TraceID) {
+	if len(body.TraceID) <= 64 && identifier.MatchString(body.TraceID) {
 		r.TraceID = body.TraceID
 	}
-	if identifier.MatchString(body.CorrelationID) {
+	if len(body.CorrelationID) <= 64 && identifier.MatchString(body.CorrelationID) {
 		r.CorrelationID = body.CorrelationID
 	}
 	r.description = body.Description
-	if errorWord.MatchString(body.Error) {
+	if len(body.Error) <= 40 && errorWord.MatchString(body.Error) {
 		r.text += " " + body.Error
 	}
 	r.Code = refusalCode(body.Codes, body.Description)

@@ -159,7 +159,7 @@ func (p *tokenProxy) newTransport(ctx context.Context, pem []byte) (*http.Transp
 }
 
 // clusterName is the name, in an AKS API server's certificate, that holds the cluster's id.
-var clusterName = regexp.MustCompile(`^hcp-kubernetes\.([0-9A-Za-z-]{1,128})\.svc\.cluster\.local$`)
+var clusterName = regexp.MustCompile(`^hcp-kubernetes\.([0-9A-Za-z-]+)\.svc\.cluster\.local$`)
 
 // deriveServerName makes the token proxy's name from the cluster's id in the certificate of the API server.
 func (p *tokenProxy) deriveServerName(ctx context.Context, roots *x509.CertPool) (string, error) {

@@ -76,12 +76,14 @@ type call struct {
 	item     Item
 }
 
-// validName and validVersion are what Key Vault accepts (Microsoft Learn, "Azure Key Vault keys, secrets and certificates overview");
-// versions are not held to their 32 hexadecimal digits, because nothing depends on that.
-var (
-	validName    = regexp.MustCompile(`^[0-9A-Za-z-]{1,127}$`)
-	validVersion = regexp.MustCompile(`^[0-9A-Za-z-]{1,127}$`)
-)
+// Lengths are compared, here and elsewhere, rather than counted in an expression: a compiled {1,127} is 127 copies of what it repeats, which
+// stay in memory.
+var nameChars = regexp.MustCompile(`^[0-9A-Za-z-]+$`)
+
+// ValidName reports whether Key Vault accepts name as the name of an object: 1 to 127 letters, digits and hyphens (Microsoft Learn,
+// "Azure Key Vault keys, secrets and certificates overview"). A version is held to the same and not to its 32 hexadecimal digits, because
+// nothing depends on that.
+func ValidName(name string) bool { return len(name) <= 127 && nameChars.MatchString(name) }
 
 // newCall checks what the vault would refuse anyway.
 func newCall(identity entra.Identity, op operation, item Item) (call, error) {
@@ -90,10 +92,10 @@ func newCall(identity entra.Identity, op operation, item Item) (call, error) {
 	switch {
 	case !ok:
 		return c, reason.New(reason.ObjectsInvalid, "set objectType to secret, key or cert", "objectType %q of %q does not exist", item.Type, item.Name)
-	case op != opList && !validName.MatchString(item.Name):
+	case op != opList && !ValidName(item.Name):
 		return c, reason.New(reason.ObjectsInvalid, "correct objectName in spec.parameters.objects",
 			"%s name %q is not possible: a name has 1 to 127 letters, digits and dashes", k.noun, item.Name)
-	case item.Version != "" && !validVersion.MatchString(item.Version):
+	case item.Version != "" && !ValidName(item.Version):
 		return c, reason.New(reason.ObjectsInvalid, "correct objectVersion in spec.parameters.objects, or leave it empty for the latest",
 			"version %q of %s %q is not possible", item.Version, k.noun, item.Name)
 	}

@@ -148,9 +148,9 @@ func identifier[ID ~string](c call, id *ID) (name, version string, err error) {
 	}
 	name, version = splitIdentifier(string(*id))
 	switch {
-	case !validName.MatchString(name):
+	case !ValidName(name):
 		return "", "", c.invalid("the answer's id holds no name")
-	case c.op != opList && !validVersion.MatchString(version):
+	case c.op != opList && !ValidName(version):
 		return "", "", c.invalid("the answer's id holds no version")
 	}
 	return name, version, nil

@@ -29,10 +29,12 @@ type refusal struct {
 }
 
 var (
-	word          = regexp.MustCompile(`^[A-Za-z0-9]{1,64}$`)
+	word          = regexp.MustCompile(`^[A-Za-z0-9]+$`)
 	authCode      = regexp.MustCompile(`\bAKV[0-9]{4,6}\b`)
 	clientAddress = regexp.MustCompile(`Client address: *([0-9a-fA-F.:]+)`)
 )
+
+func isWord(text string) bool { return len(text) <= 64 && word.MatchString(text) }
 
 // readRefusal reads an error answer.
 func readRefusal(failed *azcore.ResponseError) refusal {
@@ -57,10 +59,10 @@ func readRefusal(failed *azcore.ResponseError) refusal {
 	if json.Unmarshal(content, &body) != nil {
 		return r
 	}
-	if word.MatchString(body.Error.Code) {
+	if isWord(body.Error.Code) {
 		r.code = body.Error.Code
 	}
-	if word.MatchString(body.Error.Inner.Code) {
+	if isWord(body.Error.Inner.Code) {
 		r.inner = body.Error.Inner.Code
 	}
 	r.message = body.Error.Message

@@ -175,5 +175,5 @@ func (f CheckedFile) Matches(name string) bool {
 		return false
 	}
 	object := name[len(before):][:size/times]
-	return aliasFor(f.Path, object) == name && objectChars.MatchString(object) && f.selector.admits(object)
+	return aliasFor(f.Path, object) == name && keyvault.ValidName(object) && f.selector.admits(object)
 }

@@ -65,7 +65,6 @@ var fieldNames = []string{
 
 var (
 	objectTypes = []string{keyvault.TypeSecret, keyvault.TypeKey, keyvault.TypeCertificate}
-	objectChars = regexp.MustCompile(`^[0-9A-Za-z-]{1,127}$`)
 	octal       = regexp.MustCompile(`^[0-7]{1,4}$`)
 )
 
@@ -132,7 +131,7 @@ func (e *entry) version() string {
 	if strings.EqualFold(version, latest) {
 		return ""
 	}
-	if version != "" && !objectChars.MatchString(version) {
+	if version != "" && !keyvault.ValidName(version) {
 		e.wrong("objectVersion", "objectVersion %s is not a version id", quote(version))
 	}
 	return version
@@ -156,7 +155,7 @@ func (e *entry) checkName(name string) {
 		e.wrong("objectName", "objectName is missing, file name must not be empty%s", e.misspelt("objectName", "namePrefix", "namePattern", "tags"))
 	case name == "":
 		e.wrong("objectName", "objectName is missing%s", e.misspelt("objectName", "namePrefix", "namePattern", "tags"))
-	case !objectChars.MatchString(name):
+	case !keyvault.ValidName(name):
 		e.wrong("objectName", "objectName %s cannot be in a vault: names are 1 to 127 letters, digits and hyphens", quote(name))
 	}
 }

@@ -158,7 +158,7 @@ func FuzzEntry(f *testing.F) {
 				t.Fatalf("path %q was accepted", name)
 			}
 		}
-		if (o.selector == nil) != objectChars.MatchString(o.item.Name) || o.path == "" || o.history < 1 {
+		if (o.selector == nil) != keyvault.ValidName(o.item.Name) || o.path == "" || o.history < 1 {
 			t.Fatalf("accepted %+v", o)
 		}
 		if o.selector != nil && o.selector.matches(keyvault.Listed{Name: "a"}) {

@@ -46,7 +46,7 @@ var parameterNames = []string{
 }
 
 var (
-	tenantChars = regexp.MustCompile(`^[-.0-9A-Za-z]{1,256}$`)
+	tenantChars = regexp.MustCompile(`^[-.0-9A-Za-z]+$`)
 	uuid        = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
 )
 
@@ -118,7 +118,7 @@ func (i *identity) checkTenant(p parameters, found *problems) {
 	case i.tenant == "":
 		found.add(reason.ParameterInvalid, tenantKey, "tenantId is not provided: set spec.parameters.tenantID to the id of the vault's tenant%s",
 			p.misspelt(tenantKey))
-	case !tenantChars.MatchString(i.tenant):
+	case len(i.tenant) > 256 || !tenantChars.MatchString(i.tenant):
 		found.add(reason.ParameterInvalid, tenantKey, "tenantID %s is not valid: spec.parameters.tenantID is an id or a domain name",
 			quote(i.tenant))
 	case i.cloud.ADFS && !adfs:

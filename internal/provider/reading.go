@@ -116,7 +116,7 @@ func (p *plan) selected(o object, item keyvault.Item, id string, listed []keyvau
 	}
 	slices.SortFunc(found, func(a, b keyvault.Listed) int { return cmp.Compare(a.Name, b.Name) })
 	for _, l := range found {
-		if !objectChars.MatchString(l.Name) {
+		if !keyvault.ValidName(l.Name) {
 			return reason.New(reason.VaultAnswerInvalid, "see what answers in the vault's place, a proxy perhaps",
 				"%s: the listing of %s holds the name %s", o.place, item.Vault, quote(l.Name))
 		}

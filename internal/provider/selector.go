@@ -58,7 +58,7 @@ func (e *entry) selector() *selector {
 	if e.text("objectName") != "" {
 		e.wrong("objectName", "objectName names one object; namePrefix, namePattern and tags select many: remove one of the two")
 	}
-	if s.prefix != "" && !objectChars.MatchString(s.prefix) {
+	if s.prefix != "" && !keyvault.ValidName(s.prefix) {
 		e.wrong("namePrefix", "namePrefix %s begins no name: names are letters, digits and hyphens", quote(s.prefix))
 	}
 	if pattern != "" {

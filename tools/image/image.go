@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"debug/elf"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
 
 // Config says what goes into an image.
@@ -50,6 +52,9 @@ const (
 	//nolint:gosec // accounts without passwords
 	passwdFile = "root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n"
 	groupFile  = "root:x:0:\nnonroot:x:65532:\n"
+	// rootsFile is one of the places where Go looks for the roots of the system (crypto/x509, root_linux.go). In /etc/ssl/certs it would read them
+	// twice, and a file that somebody mounts there would stand beside it rather than replace it.
+	rootsFile = "etc/ssl/cert.pem"
 )
 
 // Validate says what is wrong with the config, in the words of the flags.
@@ -188,6 +193,8 @@ func (c Config) layer(binaries []file) (v1.Layer, error) {
 		{"etc/", 0o755, nil},
 		{"etc/group", 0o644, []byte(groupFile)},
 		{"etc/passwd", 0o644, []byte(passwdFile)},
+		{"etc/ssl/", 0o755, nil},
+		{rootsFile, 0o644, roots()},
 		{"tmp/", 0o1777, nil},
 	}, binaries...)
 	for _, e := range entries {
@@ -211,6 +218,20 @@ func (c Config) layer(binaries []file) (v1.Layer, error) {
 	}
 
 	return layer, nil
+}
+
+// roots returns the roots that Mozilla trusts, as PEM. Those that it trusts only under conditions are left out: a file cannot hold the
+// conditions. A file costs a process nothing until it verifies a chain; roots inside the binary are parsed at every start.
+func roots() []byte {
+	var out bytes.Buffer
+	for root := range bundle.Roots() {
+		if root.Constraint == nil {
+			// Writing to a buffer does not fail.
+			_ = pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: root.Certificate})
+		}
+	}
+
+	return out.Bytes()
 }
 
 // parents returns the directories above a file below the root, outermost first.

@@ -5,6 +5,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/x509"
 	"debug/elf"
 	"encoding/binary"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -135,6 +137,8 @@ func TestArchiveHoldsTheImage(t *testing.T) {
 		"drwxr-xr-x 0:0 etc/",
 		"-rw-r--r-- 0:0 etc/group",
 		"-rw-r--r-- 0:0 etc/passwd",
+		"drwxr-xr-x 0:0 etc/ssl/",
+		"-rw-r--r-- 0:0 etc/ssl/cert.pem",
 		"dtrwxrwxrwx 0:0 tmp/",
 		"-rwxr-xr-x 0:0 vaultferry",
 	}
@@ -283,5 +287,18 @@ func TestMistakesAreNamed(t *testing.T) {
 				t.Fatalf("an archive was left behind: %v", err)
 			}
 		})
+	}
+}
+
+func TestRootsAreCertificatesThatGoTrusts(t *testing.T) {
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(roots()) {
+		t.Fatal("no certificate in it")
+	}
+	// Key Vault and Entra ID show chains of DigiCert and of Microsoft ("Azure Certificate Authority details", Microsoft Learn).
+	for _, name := range []string{"DigiCert Global Root G2", "Microsoft RSA Root Certificate Authority 2017"} {
+		if !slices.ContainsFunc(pool.Subjects(), func(subject []byte) bool { return bytes.Contains(subject, []byte(name)) }) { //nolint:staticcheck // not the system's pool
+			t.Errorf("%s is missing", name)
+		}
 	}
 }

@@ -52,8 +52,8 @@ func buildCommand() *cobra.Command {
 		Short: "Build an image on an empty base and write it to a file, push it, or both",
 		Long: `Build an image on an empty base and write it to a file, push it, or both.
 
-The image has the binary, /etc/passwd and /etc/group with root and nonroot, and
-an empty /tmp. Its digest is printed to stdout.`,
+The image has the binary, /etc/passwd and /etc/group with root and nonroot,
+Mozilla's root certificates in /etc/ssl/cert.pem, and an empty /tmp. Its digest is printed to stdout.`,
 		Example: `  # An image for a local cluster
   image build --binary linux/amd64=bin/vaultferry --entrypoint /vaultferry \
     --tag ghcr.io/vaultferry/vaultferry:dev --output vaultferry.tar
