@@ -64,7 +64,7 @@ test-unit: ## Run the unit and integration tests of the main module, with the ra
 	go vet -tags vaultferry_driver ./cmd/vaultferry
 	go vet -tags vaultferry_provider ./cmd/vaultferry
 	go vet -tags vaultferry_webhook ./cmd/vaultferry
-	go test -race ./api/... ./cmd/... ./demo/... ./internal/... $(wildcard ./test/integration) $(wildcard ./test/sdk) $(wildcard ./test/chart)
+	go test -race ./api/... ./cmd/... ./demo/... ./internal/... $(wildcard ./test/integration) $(wildcard ./test/sdk) $(wildcard ./test/chart) ./test/docs
 
 .PHONY: test-modules
 test-modules: cluster ## Run the tests of the nested modules; as root they start local clusters
