@@ -76,7 +76,7 @@ test-modules: cluster ## Run the tests of the nested modules; as root they start
 
 .PHONY: test-e2e
 test-e2e: cluster images ## Run the end-to-end tests on a local cluster (root)
-	VERSION=$(VERSION) go test -count=1 -timeout 25m ./test/e2e
+	VERSION=$(VERSION) go test -count=1 -timeout 40m ./test/e2e
 
 .PHONY: bench-provider-memory
 bench-provider-memory: build ## Measure the memory of the Azure provider with 1,000 objects in use; see docs/footprint.md

@@ -62,7 +62,7 @@ func (s *scene) portForward(object, port string) string {
 
 func (s *scene) portForwardIn(namespace, object, port string) string {
 	s.t.Helper()
-	forward := exec.Command(s.command, "--name", clusterName, "kubectl", "--", "-n", namespace, "port-forward", object, ":"+port)
+	forward := exec.Command(s.command, "--name", s.name, "kubectl", "--", "-n", namespace, "port-forward", object, ":"+port)
 	out, err := forward.StdoutPipe()
 	if err != nil {
 		s.t.Fatal(err)

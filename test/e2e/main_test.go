@@ -22,6 +22,7 @@ import (
 const (
 	clusterName = "e2e"
 	system      = "kube-system"
+	chartDir    = "../../charts/vaultferry"
 	vault       = "kv-platform-prod"
 	// canary begins every secret value of this suite, so that the last test can look for values where none may be.
 	canary = "canary-8f3ad1-"
@@ -29,8 +30,9 @@ const (
 	syncedCanary = "synced-canary-2c71-"
 )
 
-// world is the cluster that all tests share.
+// world is a cluster; all tests but those of the installation itself share one.
 type world struct {
+	name       string
 	kube       kubernetes.Interface
 	kubeconfig string
 	command    string // of test/cluster
@@ -50,7 +52,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) (code int) {
-	w := &world{command: filepath.Join("..", "..", "dist", "cluster")}
+	w := &world{name: clusterName, command: filepath.Join("..", "..", "dist", "cluster")}
 	defer func() {
 		if os.Getenv("E2E_KEEP") == "" {
 			if _, err := w.cluster("down"); err != nil {
@@ -73,6 +75,17 @@ func (w *world) start() error {
 	if version == "" {
 		return fmt.Errorf("run the end-to-end tests with: make test-e2e")
 	}
+	if err := w.up(version); err != nil {
+		return err
+	}
+	if err := w.install(version); err != nil {
+		return err
+	}
+	return w.fillVault()
+}
+
+// up brings up the cluster, with the images on its node.
+func (w *world) up(version string) error {
 	if _, err := w.cluster("up", "--timeout", "5m", "--audit-log"); err != nil {
 		return err
 	}
@@ -95,23 +108,29 @@ func (w *world) start() error {
 		}
 	}
 	w.appImage = "localhost/vaultferry/demo-app:" + version
-	return w.install(version)
+	return nil
+}
+
+// helm runs a pinned Helm, "helm3" or "helm4", against the cluster.
+func (w *world) helm(version string, args ...string) ([]byte, error) {
+	path, err := command(nil, filepath.Join("..", "..", "tools", "tool.sh"), version)
+	if err != nil {
+		return nil, err
+	}
+	return command(nil, string(bytes.TrimSpace(path)), append(args, "--kubeconfig", w.kubeconfig, "--namespace", system)...)
 }
 
 func (w *world) install(version string) error {
-	helm, err := command(nil, filepath.Join("..", "..", "tools", "tool.sh"), "helm4")
-	if err != nil {
-		return err
-	}
-	_, err = command(nil, string(bytes.TrimSpace(helm)), "upgrade", "--install", "vaultferry", filepath.Join("..", "..", "charts", "vaultferry"),
-		"--kubeconfig", w.kubeconfig, "--namespace", system, "--wait", "--timeout", "3m",
+	_, err := w.helm("helm4", "upgrade", "--install", "vaultferry", chartDir, "--wait", "--timeout", "3m",
 		"--set", "image.repository=localhost/vaultferry/vaultferry,image.tag="+version,
 		"--set", "logVerbosity=4",
 		"--set", "enableSecretRotation=true,rotationPollInterval=10s,syncSecret.enabled=true",
 		"--set", "emulator.enabled=true,emulator.image.repository=localhost/vaultferry/azure-emulator,emulator.image.tag="+version)
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+// fillVault makes the vault and the secrets that every scene reads.
+func (w *world) fillVault() error {
 	if _, err := w.az(nil, "keyvault", "create", "--name", vault); err != nil {
 		return err
 	}
@@ -132,12 +151,12 @@ func (w *world) install(version string) error {
 
 // cluster runs the command of test/cluster.
 func (w *world) cluster(args ...string) ([]byte, error) {
-	return command(nil, w.command, append([]string{"--name", clusterName}, args...)...)
+	return command(nil, w.command, append([]string{"--name", w.name}, args...)...)
 }
 
 // kubectl runs kubectl with stdin as its standard input.
 func (w *world) kubectl(stdin []byte, args ...string) ([]byte, error) {
-	return command(stdin, w.command, append([]string{"--name", clusterName, "kubectl", "--"}, args...)...)
+	return command(stdin, w.command, append([]string{"--name", w.name, "kubectl", "--"}, args...)...)
 }
 
 // az speaks to the emulator in the words of Azure's command line.

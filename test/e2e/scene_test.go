@@ -40,7 +40,13 @@ const goodObjects = `array:
 // newScene makes a scene in which everything is right.
 func newScene(t *testing.T, namespace string) *scene {
 	t.Helper()
-	s := &scene{world: shared, t: t, namespace: namespace, provider: "azure", vaultParam: vault, objects: goodObjects}
+	return newSceneIn(t, shared, namespace)
+}
+
+// newSceneIn makes a scene in a cluster.
+func newSceneIn(t *testing.T, w *world, namespace string) *scene {
+	t.Helper()
+	s := &scene{world: w, t: t, namespace: namespace, provider: "azure", vaultParam: vault, objects: goodObjects}
 	s.must(s.kubectl(nil, "create", "namespace", namespace))
 	s.must(s.kubectl(nil, "-n", namespace, "create", "serviceaccount", "app-sa"))
 	t.Cleanup(func() {
