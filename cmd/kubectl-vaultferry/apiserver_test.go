@@ -100,6 +100,13 @@ func (s *apiServer) change(object *unstructured.Unstructured) {
 	s.objects = append(s.objects, object)
 }
 
+// refuse has the server refuse what is forbidden, each "resource" or "verb resource", and know nothing of the absent resources.
+func (s *apiServer) refuse(forbidden, absent []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forbidden, s.absent = append(s.forbidden, forbidden...), append(s.absent, absent...)
+}
+
 // path is a request's, taken apart.
 type path struct{ group, version, namespace, resource, name, sub string }
 

@@ -60,9 +60,9 @@ func TestSessions(t *testing.T) {
 				ts.Check(os.WriteFile(ts.Getenv("KUBECONFIG"), []byte(kubeconfig(url, "payments")), 0o600))
 			},
 			"forbid": func(ts *testscript.TestScript, _ bool, args []string) {
-				(*server(ts)).forbidden = []string{strings.Join(args, " ")}
+				(*server(ts)).refuse([]string{strings.Join(args, " ")}, nil)
 			},
-			"absent": func(ts *testscript.TestScript, _ bool, args []string) { (*server(ts)).absent = args },
+			"absent": func(ts *testscript.TestScript, _ bool, args []string) { (*server(ts)).refuse(nil, args) },
 			// exits CODE ARGS... runs the program and wants its exit code.
 			"exits": func(ts *testscript.TestScript, _ bool, args []string) {
 				var code int
