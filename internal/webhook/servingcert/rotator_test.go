@@ -199,6 +199,7 @@ func TestReplicasThatStartAtOnceAgree(t *testing.T) {
 		api := newAPIServer()
 		both := replicas(t, api, 2)
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		for i, r := range both {
 			for _, bundle := range api.bundles {
 				if err := trusted(r, bundle); err != nil {
@@ -255,6 +256,7 @@ func TestWhatOthersBreakIsMended(t *testing.T) {
 				time.Sleep(time.Hour)
 				api.change(func() { broken(api) })
 				time.Sleep(time.Minute)
+				synctest.Wait()
 				for i, r := range both {
 					for _, bundle := range api.bundles {
 						if err := trusted(r, bundle); err != nil {
@@ -288,6 +290,7 @@ func TestACAFromElsewhereIsKept(t *testing.T) {
 		api.data["ca.key"] = pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
 		r := replicas(t, api, 1)[0]
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if err := trusted(r, string(theirs)); err != nil || api.bundles[0] != string(theirs) {
 			t.Errorf("%v, bundle %s", err, api.bundles[0])
 		}
@@ -301,6 +304,7 @@ func TestAnAPIServerThatIsAway(t *testing.T) {
 		api.broken = errors.New("connection refused")
 		r := replicas(t, api, 1)[0]
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if _, err := r.GetCertificate(nil); err == nil || !strings.Contains(err.Error(), "connection refused") {
 			t.Errorf("before it ever answered: %v", err)
 		}
@@ -350,7 +354,9 @@ func TestReadyMeansThatTheAPIServerWouldTrustIt(t *testing.T) {
 	if err := servingcert.Handshake(t.Context(), listener.Addr().String(), name, nil); err == nil {
 		t.Error("a configuration without a bundle trusts it")
 	}
-	if err := servingcert.Handshake(t.Context(), listener.Addr().String(), "other.kube-system.svc", []byte(api.bundles[0])); err == nil {
+	var bundle string
+	api.change(func() { bundle = api.bundles[0] })
+	if err := servingcert.Handshake(t.Context(), listener.Addr().String(), "other.kube-system.svc", []byte(bundle)); err == nil {
 		t.Error("it answers to another name")
 	}
 }
