@@ -31,6 +31,7 @@ type controllerFlags struct {
 	leaseNamespace          string
 	leaseName               string
 	kubeconfig              string
+	reload                  reloadFlags
 	common                  commonFlags
 }
 
@@ -39,7 +40,8 @@ func newControllerCommand(env environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "controller",
 		Short: "Run what a cluster needs once",
-		Long: "The controller keeps the status of each SecretProviderClass: who mounts it, at which versions, and what failed last.\n" +
+		Long: "The controller keeps the status of each SecretProviderClass: who mounts it, at which versions, and what failed last. With --reload\n" +
+			"it restarts workloads when what they have read at their start changes, by Reloader's annotations and flags; see docs/reload.md.\n" +
 			"Of several replicas one works, and the others wait for it to end.",
 		Example: "  vaultferry controller --lease-namespace=kube-system\n" +
 			"  vaultferry controller --kubeconfig=$HOME/.kube/config --leader-elect=false",
@@ -59,6 +61,7 @@ func newControllerCommand(env environment) *cobra.Command {
 	flags.StringVar(&f.leaseName, "lease-name", "vaultferry-controller", "name of the lease")
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig file; empty: the pod's service account")
 	f.common.add(flags)
+	f.reload.add(flags)
 	return cmd
 }
 
@@ -66,10 +69,16 @@ func (f *controllerFlags) validate() error {
 	if f.leaderElect && f.leaseNamespace == "" {
 		return errors.New("--lease-namespace is required: pass the pod's namespace (fieldRef metadata.namespace), or --leader-elect=false")
 	}
+	if err := f.reload.applyTo(&f.common); err != nil {
+		return err
+	}
 	return f.common.validate()
 }
 
 func runController(ctx context.Context, f *controllerFlags, env environment) error {
+	if f.leaseNamespace == "" {
+		f.leaseNamespace = ownNamespace(env)
+	}
 	if err := f.validate(); err != nil {
 		return err
 	}
@@ -97,7 +106,26 @@ func runController(ctx context.Context, f *controllerFlags, env environment) err
 		fine := func(context.Context) error { return nil }
 		return serveHTTP(ctx, f.healthAddr, telemetry.HealthHandler(fine, fine, time.Second))
 	})
-	group.Go(func() error { return f.lead(ctx, config, log, statuses.Run) })
+	work := statuses.Run
+	if f.reload.enabled {
+		reloads, err := newReload(ctx, &f.reload, config, registry, env, log)
+		if err != nil {
+			return err
+		}
+		group.Go(func() error {
+			return serveHTTP(ctx, f.reload.addr, reloadHandler(telemetry.MetricsHandler(registry), reloads))
+		})
+		work = func(ctx context.Context) error {
+			both, ctx := errgroup.WithContext(ctx)
+			both.Go(func() error { return statuses.Run(ctx) })
+			both.Go(func() error { return reloads.Run(ctx) })
+			return both.Wait()
+		}
+	}
+	if f.reload.pprof {
+		group.Go(func() error { return serveHTTP(ctx, f.reload.pprofAddr, pprofHandler()) })
+	}
+	group.Go(func() error { return f.lead(ctx, config, log, work) })
 	log.InfoContext(ctx, "Controller started", slog.String("version", build.Version))
 	err = group.Wait()
 	log.Info("Controller stopped")

@@ -124,7 +124,7 @@ func (w *world) install(version string) error {
 	_, err := w.helm("helm4", "upgrade", "--install", "vaultferry", chartDir, "--wait", "--timeout", "3m",
 		"--set", "image.repository=localhost/vaultferry/vaultferry,image.tag="+version,
 		"--set", "logVerbosity=4",
-		"--set", "enableSecretRotation=true,rotationPollInterval=10s,syncSecret.enabled=true",
+		"--set", "enableSecretRotation=true,rotationPollInterval=10s,syncSecret.enabled=true,reload.enabled=true",
 		"--set", "emulator.enabled=true,emulator.image.repository=localhost/vaultferry/azure-emulator,emulator.image.tag="+version)
 	return err
 }
