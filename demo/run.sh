@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# run.sh shows the main job of Vaultferry on a real kubelet: a pod reads its Key Vault secrets through workload identity, and a wrong
-# federated subject is explained and mended. An emulator stands in for Azure.
+# run.sh shows the main jobs of Vaultferry on a real kubelet: a pod reads its Key Vault secrets through workload identity, a wrong federated
+# subject is explained and mended, and a new value arrives in the file, in the Kubernetes Secret and, by one restart, in the environment
+# variable. An emulator stands in for Azure.
 #
 #   demo/run.sh                                     a local cluster, as root on Linux
 #   DEMO_KUBECONFIG=~/.kube/config \
@@ -58,9 +59,10 @@ install_chart() {
   if "$helm" status vaultferry --namespace "$RELEASE_NAMESPACE" >/dev/null 2>&1; then again=true; fi
   "$helm" upgrade --install vaultferry "$root/charts/vaultferry" --namespace "$RELEASE_NAMESPACE" --wait --timeout 3m \
     --set image.repository="$prefix/vaultferry",image.tag="$VERSION" \
+    --set enableSecretRotation=true,rotationPollInterval=10s,syncSecret.enabled=true,controller.enabled=true \
     --set emulator.enabled=true,emulator.image.repository="$prefix/azure-emulator",emulator.image.tag="$VERSION" >/dev/null
   if $again; then restart; fi
-  show kubectl get pods -n "$RELEASE_NAMESPACE" -l 'app in (secrets-store-csi-driver,secrets-store-provider-azure)'
+  show kubectl get pods -n "$RELEASE_NAMESPACE" -l app.kubernetes.io/instance=vaultferry
 }
 
 # restart brings up images that were built anew under the same tag, and an emulator that remembers nothing of an earlier run.
@@ -161,6 +163,45 @@ read_secrets() {
   show kubectl get secretproviderclasspodstatuses -n payments
 }
 
+# synced mirrors a file into a Kubernetes Secret, for a workload that reads its environment.
+synced() {
+  step "A Kubernetes Secret from the mounted file, for a workload that wants an environment variable"
+  apply secret-provider-class-synced.yaml
+  apply deployment.yaml
+  show kubectl rollout status -n payments deployment/payments-worker --timeout=180s
+  show kubectl get secret -n payments app-db -o 'jsonpath={.data}'
+  echo
+  show kubectl get pods -n payments -o custom-columns=POD:.metadata.name,UID:.metadata.uid,STARTED:.status.startTime
+}
+
+environment() { kubectl exec -n payments deployment/payments-worker -- env | sed -n 's/^DB_CONNECTION_STRING=//p'; }
+
+# rotated waits until a command prints the value that was written last.
+rotated() {
+  local what=$1
+  shift
+  for _ in $(seq 360); do
+    if [[ $("$@" 2>/dev/null) == "$value" ]]; then
+      note "$((SECONDS - written)) s after the write: $what"
+      return
+    fi
+    sleep 0.5
+  done
+  fail "waited three minutes in vain for the new value: $what"
+}
+
+rotation() {
+  step "A new value in the vault; nobody touches the cluster (the driver looks every 10 s here, every 2 minutes by default)"
+  value="Server=db;Password=rotated-$RANDOM"
+  note "\$ az keyvault secret set --vault-name kv-platform-prod --name db-connection-string --file -"
+  printf %s "$value" | az keyvault secret set --vault-name kv-platform-prod --name db-connection-string --file - -o tsv --query id
+  written=$SECONDS
+  rotated "in the file of payments-api, which was not restarted" kubectl exec -n payments payments-api -- cat /mnt/secrets-store/db-connection-string
+  rotated "in the Kubernetes Secret app-db" kubectl get secret -n payments app-db -o 'go-template={{.data.DB_CONNECTION_STRING | base64decode}}'
+  rotated "in the environment of payments-worker, after one rolling restart" environment
+  show kubectl get pods -n payments -o custom-columns=POD:.metadata.name,UID:.metadata.uid,STARTED:.status.startTime
+}
+
 # reset removes what an earlier run of the demo left, so that it can be run again and again.
 reset() { kubectl delete namespace payments --ignore-not-found --wait >/dev/null 2>&1; }
 
@@ -187,4 +228,6 @@ azure_side
 mistake
 mend
 read_secrets
+synced
+rotation
 farewell
