@@ -59,7 +59,7 @@ install_chart() {
   if "$helm" status vaultferry --namespace "$RELEASE_NAMESPACE" >/dev/null 2>&1; then again=true; fi
   "$helm" upgrade --install vaultferry "$root/charts/vaultferry" --namespace "$RELEASE_NAMESPACE" --wait --timeout 3m \
     --set image.repository="$prefix/vaultferry",image.tag="$VERSION" \
-    --set enableSecretRotation=true,rotationPollInterval=10s,syncSecret.enabled=true,controller.enabled=true \
+    --set enableSecretRotation=true,rotationPollInterval=10s,syncSecret.enabled=true,reload.enabled=true \
     --set emulator.enabled=true,emulator.image.repository="$prefix/azure-emulator",emulator.image.tag="$VERSION" >/dev/null
   if $again; then restart; fi
   show kubectl get pods -n "$RELEASE_NAMESPACE" -l app.kubernetes.io/instance=vaultferry

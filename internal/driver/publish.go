@@ -170,7 +170,12 @@ func (n *Node) fetch(ctx context.Context, p publication, from state, class *v1.S
 		}
 	}
 	provider := string(class.Spec.Provider)
-	waiting := func(why *reason.Error) { n.Events.Warn(p.pod, why.Reason.Name, why.Error()) }
+	waiting := func(why *reason.Error) {
+		// Nobody waits for a refresh: a provider that is replaced is back before it is worth a word, and a refresh that fails is told by itself.
+		if from != published {
+			n.Events.Warn(p.pod, why.Reason.Name, why.Error())
+		}
+	}
 	response, err := n.Providers.Mount(ctx, provider, request, waiting)
 	if err != nil {
 		return nil, known(err).Behind("failed to mount secrets store objects for pod " + p.pod.String() + ", err: ")
