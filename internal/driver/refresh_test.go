@@ -39,6 +39,8 @@ type clockwork struct {
 	asked []ask
 	files map[string]string
 	fail  error
+	// late, if not nil, is what keeps each call of the provider waiting.
+	late *reason.Error
 }
 
 // ask is one call of the provider.
@@ -82,10 +84,13 @@ func (c *clockwork) setClass(change func(*v1.SecretProviderClass)) {
 
 // Mount implements [ContentSource].
 func (c *clockwork) Mount(
-	ctx context.Context, _ string, req *v1alpha1.MountRequest, _ func(*reason.Error),
+	ctx context.Context, _ string, req *v1alpha1.MountRequest, waiting func(*reason.Error),
 ) (*v1alpha1.MountResponse, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.late != nil {
+		waiting(c.late)
+	}
 	c.asked = append(c.asked, ask{time.Now(), req.GetTargetPath(), req})
 	if c.fail != nil {
 		return nil, c.fail
@@ -227,6 +232,27 @@ func TestAChangeArrivesWithOneEvent(t *testing.T) {
 		}
 		if got := c.asks(); len(got) < 3 || got[2].request.GetCurrentObjectVersion()[0].GetVersion() != "v-two" {
 			t.Fatal("the provider was not told what the volume holds")
+		}
+	})
+}
+
+// A pod that cannot start waits for its provider, and is told so. Nobody waits for a refresh.
+func TestAProviderThatIsReplacedIsToldToStartingPodsOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClockwork(t)
+		c.run()
+		c.late = reason.New(reason.ProviderNotReady, "", "not up yet")
+		c.call(0, "t")
+		want := []string{"payments/web ProviderNotReady ProviderNotReady: not up yet"}
+		if diff := cmp.Diff(want, c.events.all()); diff != "" {
+			t.Fatal(diff)
+		}
+		time.Sleep(3 * testInterval)
+		if asked := len(c.asks()); asked < 3 {
+			t.Fatalf("the provider was asked %d times", asked)
+		}
+		if diff := cmp.Diff(want, c.events.all()); diff != "" {
+			t.Fatal(diff)
 		}
 	})
 }
