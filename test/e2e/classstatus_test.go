@@ -15,7 +15,7 @@ import (
 
 // A class tells who mounts it, at which versions, and what failed last; also of a pod that waits for its first mount.
 func TestAClassTellsWhoMountsItAndWhatFailed(t *testing.T) {
-	t.Parallel()
+	beside(t)
 	s := syncScene(t, "class-status")
 	status := func() v1.SecretProviderClassStatus {
 		t.Helper()

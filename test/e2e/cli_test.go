@@ -58,7 +58,7 @@ func (s *scene) explain(object string, args ...string) explained {
 
 // For each mistake that the walkthrough warns of, the command line names the same reason as the pod's event, and the command in the event.
 func TestExplainNamesTheMistakeOfTheEvent(t *testing.T) {
-	t.Parallel()
+	beside(t)
 	for name, m := range map[string]struct {
 		breaks func(*scene)
 		link   string
@@ -102,7 +102,7 @@ func TestExplainNamesTheMistakeOfTheEvent(t *testing.T) {
 
 // The label and the file's name are mistakes with which a pod starts.
 func TestExplainWarnsOfWhatStartsNevertheless(t *testing.T) {
-	t.Parallel()
+	beside(t)
 	s := syncScene(t, "cli-warned")
 	s.secretObjects = "- secretName: app-db\n  type: Opaque\n  data:\n  - {objectName: sync-cli-warned, key: DB_CONNECTION_STRING}"
 	s.applyClass()
@@ -122,7 +122,7 @@ func TestExplainWarnsOfWhatStartsNevertheless(t *testing.T) {
 
 // All of a pod that works is good, seen from the API server, from Azure, and by trying.
 func TestExplainOfAHealthyPod(t *testing.T) {
-	t.Parallel()
+	beside(t)
 	s := newScene(t, "cli-healthy")
 	s.grant()
 	s.federate(federation{})
@@ -199,7 +199,7 @@ func (s *scene) forward(target, port string) string {
 
 // A rotation that was asked for ends when the file has changed, and then the container with an environment variable is known to be stale.
 func TestRotateEndsWhenTheFileHasChanged(t *testing.T) {
-	t.Parallel()
+	beside(t)
 	s := syncScene(t, "cli-rotate")
 	s.apply(s.consumer("app"))
 	s.awaitRunning("app")
@@ -223,7 +223,7 @@ func TestRotateEndsWhenTheFileHasChanged(t *testing.T) {
 
 // Nothing is wrong with the installation of this suite.
 func TestDoctorFindsNothingWrong(t *testing.T) {
-	t.Parallel()
+	beside(t)
 	s := newScene(t, "cli-doctor")
 	bundle := filepath.Join(t.TempDir(), "support.tar.gz")
 	out, code := s.cli(nil, "doctor", "--wait", "1m", "-o", "wide", "--bundle", bundle)

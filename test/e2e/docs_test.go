@@ -11,7 +11,7 @@ import (
 
 // What the pages about rotation and sync show as manifests, the API server takes.
 func TestManifestsOfThePagesApply(t *testing.T) {
-	t.Parallel()
+	beside(t)
 	s := newScene(t, "docs")
 	for _, page := range []string{"rotation.md", "sync.md"} {
 		text, err := os.ReadFile(filepath.Join("..", "..", "docs", page))

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,6 +40,8 @@ type world struct {
 	appImage   string
 	vaultID    string
 	tenant     string
+	// running counts the tests that run side by side.
+	running sync.WaitGroup
 }
 
 var shared *world //nolint:gochecknoglobals // a cluster for each test would take hours

@@ -76,7 +76,7 @@ spec:
 
 // The Secret is there after the first mount and not before, in time for the pod's environment, and goes with the last owner.
 func TestSyncedSecretLivesAsLongAsItsWorkloads(t *testing.T) {
-	t.Parallel()
+	beside(t)
 	s := syncScene(t, "sync-life")
 	if got := s.synced(); got != "" {
 		t.Fatal("the Secret is there before any pod")
@@ -127,7 +127,7 @@ spec:
 
 // What a rotation reaches: the file, the Secret and its volume; not the environment, and nothing that is mounted with subPath.
 func TestRotationReachesFilesAndSecretsAndNotTheEnvironment(t *testing.T) {
-	t.Parallel()
+	beside(t)
 	s := syncScene(t, "rotation")
 	s.apply(s.consumer("app"))
 	s.awaitRunning("app")
@@ -207,7 +207,7 @@ func TestRotationReachesFilesAndSecretsAndNotTheEnvironment(t *testing.T) {
 
 // A Secret that somebody else made is left alone; the pod starts, and its event names the other.
 func TestASecretOfSomebodyElseIsLeftAlone(t *testing.T) {
-	t.Parallel()
+	beside(t)
 	s := syncScene(t, "sync-foreign")
 	s.must(s.kubectl(nil, "-n", s.namespace, "create", "secret", "generic", "app-db", "--from-literal=theirs=yes"))
 	s.apply(s.pod("app", ""))
@@ -228,7 +228,7 @@ func TestASecretOfSomebodyElseIsLeftAlone(t *testing.T) {
 
 // objectName of secretObjects wired to the vault's name instead of the file's: the pod starts, and its event says what to write.
 func TestAnObjectNameThatIsNoFileIsExplained(t *testing.T) {
-	t.Parallel()
+	beside(t)
 	s := syncScene(t, "sync-mistake")
 	s.secretObjects = "- secretName: app-db\n  type: Opaque\n  data:\n  - {objectName: sync-sync-mistake, key: DB_CONNECTION_STRING}"
 	s.applyClass()

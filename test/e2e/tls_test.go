@@ -14,7 +14,7 @@ import (
 // A certificate of the vault becomes a kubernetes.io/tls Secret, from which an ingress-style server serves; renewed in the vault, it is served
 // without a restart of the pod.
 func TestARenewedCertificateIsServedWithoutARestart(t *testing.T) {
-	t.Parallel()
+	beside(t)
 	s := newScene(t, "ingress")
 	s.grant()
 	s.federate(federation{})

@@ -11,7 +11,7 @@ import (
 
 // Each kind of workload owns its Secret: it is there while the workload is, also when that was made anew under its name, and goes with it.
 func TestEveryKindOfWorkloadOwnsItsSecret(t *testing.T) {
-	t.Parallel()
+	beside(t)
 	s := syncScene(t, "workloads")
 	template := func(name string) string {
 		spec := strings.ReplaceAll(strings.ReplaceAll(s.podSpec(""), "app-kv", name), "\n", "\n    ")
