@@ -33,6 +33,7 @@ func frames() map[string]string {
 		"envFrom":       pod + "  containers:\n" + image + "    %s",
 		"objects":       "apiVersion: secrets-store.csi.x-k8s.io/v1\nkind: SecretProviderClass\nmetadata: {name: example}\nspec:\n  provider: azure\n  parameters:\n    keyvaultName: kv-example\n    tenantID: ffffffff-1111-2222-3333-444444444444\n    clientID: 00001111-aaaa-2222-bbbb-3333cccc4444\n    %s",
 		"-":             "apiVersion: secrets-store.csi.x-k8s.io/v1\nkind: SecretProviderClass\nmetadata: {name: example}\nspec:\n  provider: azure\n  parameters:\n    keyvaultName: kv-example\n    tenantID: ffffffff-1111-2222-3333-444444444444\n    clientID: 00001111-aaaa-2222-bbbb-3333cccc4444\n    objects: |\n      %s",
+		"metadata":      "apiVersion: apps/v1\nkind: Deployment\n%s\n  name: example\nspec:\n  selector: {matchLabels: {app: example}}\n  template:\n    metadata: {labels: {app: example}}\n    spec:\n      containers:\n      - {name: app, image: example}\n",
 		"annotations":   "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: example\n  %s\nspec:\n  selector: {matchLabels: {app: example}}\n  template:\n    metadata: {labels: {app: example}}\n    spec:\n      containers:\n      - {name: app, image: example}\n",
 		"secretObjects": "apiVersion: secrets-store.csi.x-k8s.io/v1\nkind: SecretProviderClass\nmetadata: {name: example}\nspec:\n  provider: azure\n  parameters: {objects: \"\"}\n  %s",
 	}
