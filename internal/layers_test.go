@@ -76,7 +76,10 @@ var layers = map[string]layer{
 		},
 		never: []string{azure, grpc}, why: "Azure through the packages that know it",
 	},
-	"internal/kube": {ours: []string{"api/v1"}, never: []string{azure, grpc}, why: "the API server alone"},
+	"internal/kube": {ours: []string{"api/v1", "internal/kube/lookup"}, never: []string{azure, grpc}, why: "the API server alone"},
+	"internal/kube/lookup": {
+		ours: []string{"api/v1"}, never: []string{"k8s.io/client-go/kubernetes", azure, grpc}, why: "the webhook links it",
+	},
 	"internal/classrule": {
 		ours: []string{"api/v1", "internal/reason"}, never: []string{"k8s.io/client-go", azure, grpc}, why: "pure functions of a class",
 	},

@@ -17,8 +17,10 @@ func TestABuildForOneProcessLinksNoOther(t *testing.T) {
 			"golang.org/x/net/trace", "github.com/Azure/", ours + "provider", ours + "keyvault", ours + "webhook", ours + "reason/catalog", ours + "emulator",
 		},
 		"vaultferry_webhook,grpcnotrace": {
-			"golang.org/x/net/trace", "github.com/Azure/", "k8s.io/client-go/kubernetes", "go.opentelemetry.io/otel/exporters",
-			ours + "driver", ours + "provider", ours + "keyvault", ours + "reason/catalog", ours + "emulator",
+			// Its checks of classes are those of the provider, and with them comes the Azure SDK. That costs 1.9 MB of the program and 2 MiB of
+			// resident memory, 0.5 of them not from the file. The clientset would be used for nothing.
+			"golang.org/x/net/trace", "k8s.io/client-go/kubernetes", "go.opentelemetry.io/otel/exporters",
+			ours + "driver", ours + "arm", ours + "reason/catalog", ours + "emulator",
 		},
 	} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-tags", tag, ".").Output()

@@ -26,6 +26,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
+	"github.com/vaultferry/vaultferry/internal/admission"
+	"github.com/vaultferry/vaultferry/internal/kube/lookup"
 	"github.com/vaultferry/vaultferry/internal/telemetry"
 	"github.com/vaultferry/vaultferry/internal/webhook"
 	"github.com/vaultferry/vaultferry/internal/webhook/servingcert"
@@ -90,7 +92,8 @@ func (f *webhookFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.service, "service-name", "azure-wi-webhook-webhook-service", "Service of the webhook, in the namespace POD_NAMESPACE")
 	flags.StringVar(&f.mutating, "mutating-webhook-configuration", "azure-wi-webhook-mutating-webhook-configuration",
 		"MutatingWebhookConfiguration whose caBundle is kept")
-	flags.StringVar(&f.validating, "validating-webhook-configuration", "", "ValidatingWebhookConfiguration whose caBundle is kept; empty: none")
+	flags.StringVar(&f.validating, "validating-webhook-configuration", "",
+		"ValidatingWebhookConfiguration whose caBundle is kept; with it, SecretProviderClasses and workloads are checked when they are applied; empty: neither")
 	flags.DurationVar(&f.shutdownDelay, "shutdown-delay", 5*time.Second, "how long requests are still taken after the end was asked for, until no API server calls any more")
 	flags.StringVar(&f.logLevel, "log-level", "", "info, debug, trace or all; empty: as -v says")
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig file; empty: the pod's service account")
@@ -244,6 +247,15 @@ func serveWebhook(ctx context.Context, f *webhookFlags, settings webhook.Setting
 	accounts := webhook.NewAccounts(client)
 	group.Go(func() error { accounts.Run(background); return nil })
 	server.Handle(webhook.MutatePath, webhook.NewMutator(webhook.MutatorConfig{Settings: settings, Accounts: accounts, Metrics: metrics, Log: log}).Handle)
+	if f.validating != "" {
+		world, err := lookup.New(config, client)
+		if err != nil {
+			return err
+		}
+		validator := &admission.Validator{World: world, Log: log}
+		server.Handle(admission.ClassesPath, validator.Classes)
+		server.Handle(admission.WorkloadsPath, validator.Workloads)
+	}
 
 	group.Go(func() error {
 		return serveHTTP(background, f.healthAddr, webhookHealth(server, accounts, certificate, listener))

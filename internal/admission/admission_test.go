@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -185,6 +187,27 @@ func TestADeletionIsNobodysBusiness(t *testing.T) {
 			t.Errorf("got %+v", response)
 		}
 	}
+}
+
+// silent is an API server that does not answer.
+type silent struct{ *cluster }
+
+func (silent) SecretMetadata(ctx context.Context, _, _ string) (metav1.Object, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestARefusalDoesNotWaitForASilentAPIServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &admission.Validator{World: silent{&cluster{}}, Log: slog.New(slog.DiscardHandler)}
+		broken := class(func(c *v1.SecretProviderClass) { delete(c.Spec.Parameters, "keyvaultName") })
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // the API server hangs up
+		defer cancel()
+		response := v.Classes(ctx, &admissionv1.AdmissionRequest{Namespace: "payments", Operation: admissionv1.Create, Object: raw(t, broken)})
+		if response.Allowed || ctx.Err() != nil {
+			t.Errorf("got %+v, and the API server says %v", response, ctx.Err())
+		}
+	})
 }
 
 func pod(change func(*corev1.Pod)) *corev1.Pod {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -24,6 +25,10 @@ const (
 	ClassesPath   = "/validate-secretproviderclasses"
 	WorkloadsPath = "/validate-workloads"
 )
+
+// lookupTimeout bounds what one answer waits for the world. It is below timeoutSeconds of the webhook configuration, so that a refusal comes
+// through while the API server is slow.
+const lookupTimeout = 2 * time.Second
 
 // Validator answers reviews.
 type Validator struct {
@@ -47,6 +52,8 @@ func (v *Validator) Classes(ctx context.Context, request *admissionv1.AdmissionR
 		before = lint.Class(old)
 	}
 	fresh, known := compare(before, lint.Class(class))
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
 	owned, err := lint.Secrets(ctx, v.World, class)
 	if err != nil {
 		v.Log.DebugContext(ctx, "Reading the Secrets of a class", slog.String("class", class.Namespace+"/"+class.Name), slog.Any("error", err))

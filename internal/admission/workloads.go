@@ -22,6 +22,8 @@ func (v *Validator) Workloads(ctx context.Context, request *admissionv1.Admissio
 	if len(workload.Pod.Spec.Containers) == 0 || v.sameTemplate(request, workload) {
 		return allowed(nil)
 	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
 	findings, err := lint.Pod(ctx, v.World, *workload)
 	if err != nil {
 		v.Log.DebugContext(ctx, "Reading what a workload uses",

@@ -11,9 +11,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
@@ -21,6 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/kube/lookup"
 )
 
 // Resource is a resource of the API server.
@@ -37,10 +36,9 @@ var (
 
 // Client reads and writes the objects of one API server. All methods return the API server's own errors; [Advice] explains them.
 type Client struct {
+	*lookup.Reader
+
 	Core kubernetes.Interface
-	// Metadata reads what objects are called and labelled, without their content.
-	Metadata metadata.Interface
-	classes  rest.Interface
 	// told is the time of the API server's last answer.
 	told *atomic.Pointer[time.Time]
 }
@@ -93,19 +91,11 @@ func New(config *rest.Config, userAgent string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the API client: %w", err)
 	}
-	scheme := runtime.NewScheme()
-	if err := v1.AddToScheme(scheme); err != nil {
-		return nil, fmt.Errorf("registering API types: %w", err)
-	}
-	version := v1.GroupVersion()
-	config.APIPath, config.GroupVersion = "/apis", &version
-	config.ContentType, config.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
-	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
-	classes, err := rest.RESTClientFor(config)
+	reader, err := lookup.New(config, meta)
 	if err != nil {
-		return nil, fmt.Errorf("making the API client: %w", err)
+		return nil, err
 	}
-	return &Client{Core: core, Metadata: meta, classes: classes, told: told}, nil
+	return &Client{Reader: reader, Core: core, told: told}, nil
 }
 
 // Names returns the names of the objects of a resource in a namespace ("" for all).
@@ -121,29 +111,16 @@ func (c *Client) Names(ctx context.Context, resource Resource, namespace string)
 	return names, nil
 }
 
-// Class returns a SecretProviderClass.
-func (c *Client) Class(ctx context.Context, namespace, name string) (*v1.SecretProviderClass, error) {
-	class := &v1.SecretProviderClass{}
-	return class, c.classes.Get().Namespace(namespace).Resource(Classes.Resource).Name(name).Do(ctx).Into(class)
-}
-
-// Classes returns the SecretProviderClasses of a namespace ("" for all).
-func (c *Client) Classes(ctx context.Context, namespace string) ([]v1.SecretProviderClass, error) {
-	list := &v1.SecretProviderClassList{}
-	err := c.classes.Get().NamespaceIfScoped(namespace, namespace != "").Resource(Classes.Resource).Do(ctx).Into(list)
-	return list.Items, err
-}
-
 // Statuses returns the pod statuses of a namespace ("" for all).
 func (c *Client) Statuses(ctx context.Context, namespace string) ([]v1.SecretProviderClassPodStatus, error) {
 	list := &v1.SecretProviderClassPodStatusList{}
-	err := c.classes.Get().NamespaceIfScoped(namespace, namespace != "").Resource(Statuses.Resource).Do(ctx).Into(list)
+	err := c.Group.Get().NamespaceIfScoped(namespace, namespace != "").Resource(Statuses.Resource).Do(ctx).Into(list)
 	return list.Items, err
 }
 
 // WatchStatuses watches the pod statuses of a namespace ("" for all) from now on.
 func (c *Client) WatchStatuses(ctx context.Context, namespace string) (watch.Interface, error) {
-	return c.classes.Get().NamespaceIfScoped(namespace, namespace != "").Resource(Statuses.Resource).
+	return c.Group.Get().NamespaceIfScoped(namespace, namespace != "").Resource(Statuses.Resource).
 		VersionedParams(&metav1.ListOptions{Watch: true}, metav1.ParameterCodec).Watch(ctx)
 }
 
@@ -153,6 +130,6 @@ func (c *Client) AnnotateClass(ctx context.Context, namespace, name, annotation,
 	if err != nil {
 		return err
 	}
-	return c.classes.Patch(types.MergePatchType).Namespace(namespace).Resource(Classes.Resource).Name(name).
+	return c.Group.Patch(types.MergePatchType).Namespace(namespace).Resource(Classes.Resource).Name(name).
 		VersionedParams(&metav1.PatchOptions{FieldManager: "kubectl-vaultferry"}, metav1.ParameterCodec).Body(patch).Do(ctx).Error()
 }

@@ -16,26 +16,6 @@ import (
 	v1 "github.com/vaultferry/vaultferry/api/v1"
 )
 
-func accounts() Resource { return Resource{Version: "v1", Resource: "serviceaccounts"} }
-
-// AccountAnnotations returns those of a ServiceAccount.
-func (c *Client) AccountAnnotations(ctx context.Context, namespace, name string) (map[string]string, error) {
-	object, err := c.Metadata.Resource(accounts()).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return nil, err
-	}
-	return object.Annotations, nil
-}
-
-// SecretMetadata returns a Secret without its content.
-func (c *Client) SecretMetadata(ctx context.Context, namespace, name string) (metav1.Object, error) {
-	object, err := c.Metadata.Resource(Secrets).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return nil, err
-	}
-	return object, nil
-}
-
 // Workload is an object that is a pod or makes pods.
 type Workload struct {
 	Kind, Namespace, Name string

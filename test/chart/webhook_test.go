@@ -135,3 +135,35 @@ func TestWebhookHasTheRightsItUses(t *testing.T) {
 		t.Errorf("in its namespace (-want +got):\n%s", diff)
 	}
 }
+
+// The validating side is off by default. On, it never stands in the way where nobody answers, and it asks for what it reads and no more.
+func TestWebhookValidation(t *testing.T) {
+	objects := render(t, append(webhookFlags(), "--set", "webhook.validation.enabled=true")...)
+	configuration := get[admissionv1.ValidatingWebhookConfiguration](t, objects, "ValidatingWebhookConfiguration", webhookName)
+	if len(configuration.Webhooks) != 2 {
+		t.Fatalf("got %d webhooks", len(configuration.Webhooks))
+	}
+	for _, w := range configuration.Webhooks {
+		if *w.FailurePolicy != admissionv1.Ignore || *w.SideEffects != admissionv1.SideEffectClassNone || w.ClientConfig.CABundle != nil || w.ClientConfig.Service.Name != webhookName {
+			t.Errorf("got %+v", w)
+		}
+	}
+	arguments := get[appsv1.Deployment](t, objects, "Deployment", webhookName).Spec.Template.Spec.Containers[0].Args
+	if !slices.Contains(arguments, "--validating-webhook-configuration="+webhookName) {
+		t.Errorf("got %q", arguments)
+	}
+	rights := func(objects []object) string {
+		var resources []string
+		for _, rule := range get[rbacv1.ClusterRole](t, objects, "ClusterRole", webhookName).Rules {
+			resources = append(resources, rule.Resources...)
+		}
+		return strings.Join(resources, " ")
+	}
+	if got := rights(objects); got != "serviceaccounts mutatingwebhookconfigurations validatingwebhookconfigurations secretproviderclasses" {
+		t.Errorf("got rights for %s", got)
+	}
+	owners := render(t, append(webhookFlags(), "--set", "webhook.validation.enabled=true,webhook.validation.secretOwners=true,syncSecret.enabled=true")...)
+	if got := rights(owners); !strings.HasSuffix(got, " secrets") {
+		t.Errorf("got rights for %s", got)
+	}
+}
