@@ -67,11 +67,11 @@ install_chart() {
 
 # restart brings up images that were built anew under the same tag, and an emulator that remembers nothing of an earlier run.
 restart() {
-  local what
-  for what in deployment/azure-emulator daemonset/secrets-store-csi-driver daemonset/secrets-store-provider-azure; do
+  local what parts=(deployment/azure-emulator daemonset/secrets-store-csi-driver daemonset/secrets-store-provider-azure deployment/vaultferry-controller)
+  for what in "${parts[@]}"; do
     kubectl -n "$RELEASE_NAMESPACE" rollout restart "$what" >/dev/null
   done
-  for what in deployment/azure-emulator daemonset/secrets-store-csi-driver daemonset/secrets-store-provider-azure; do
+  for what in "${parts[@]}"; do
     kubectl -n "$RELEASE_NAMESPACE" rollout status "$what" --timeout=2m >/dev/null
   done
 }
