@@ -181,7 +181,7 @@ func (s *apiServer) serve(w http.ResponseWriter, r *http.Request, p path) {
 		fail(w, http.StatusForbidden, "Forbidden", fmt.Sprintf("%s is forbidden: User \"jane\" cannot %s resource %q in API group %q%s", p.resource, verb, p.resource, p.group, where),
 			map[string]any{"name": p.name, "group": p.group, "kind": p.resource})
 	case verb == "watch":
-		s.watch(w, r)
+		s.watch(w, r, p)
 	case verb == "list":
 		s.list(w, r, p)
 	case verb == "patch":
@@ -298,12 +298,22 @@ func (s *apiServer) patch(w http.ResponseWriter, r *http.Request, p path) {
 	}
 }
 
-func (s *apiServer) watch(w http.ResponseWriter, r *http.Request) {
+// watch tells of changes; without a version it begins with all that is there.
+func (s *apiServer) watch(w http.ResponseWriter, r *http.Request, p path) {
 	changes := make(chan *unstructured.Unstructured, 64)
+	var there []*unstructured.Unstructured
 	s.mu.Lock()
 	s.watches = append(s.watches, changes)
+	for _, o := range s.objects {
+		if r.URL.Query().Get("resourceVersion") == "" && kindsServed[o.GetKind()] == p.resource {
+			there = append(there, o)
+		}
+	}
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
+	for _, o := range there {
+		json.NewEncoder(w).Encode(map[string]any{"type": "ADDED", "object": o.Object}) //nolint:errcheck // the client is gone
+	}
 	flush := http.NewResponseController(w).Flush
 	flush() //nolint:errcheck // the client is gone
 	for {

@@ -3,7 +3,15 @@
 package main
 
 import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
@@ -57,4 +65,70 @@ func TestStatus(t *testing.T) {
 // A container that holds an old value of a Secret is told where the Secret is explained, too.
 func TestExplainStale(t *testing.T) {
 	golden(t, after(t), false, "explain/stale.pipe", exitFound, "explain", "secret/app-db", "--azure=never")
+}
+
+// written is what a program writes while a test looks at it.
+type written struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (w *written) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.Write(p)
+}
+
+func (w *written) count(of string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.Count(w.text.String(), of)
+}
+
+// A watched status is printed once, and once more for each change, until it is interrupted.
+func TestStatusIsWatched(t *testing.T) {
+	s, url := startAPIServer(t, "testdata/cluster/healthy.yaml")
+	config := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(config, []byte(kubeconfig(url, "payments")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs written
+	code := make(chan int, 1)
+	go func() {
+		code <- run([]string{"kubectl-vaultferry", "--kubeconfig", config, "status", "--watch", "-o", "json"}, streams{
+			out: &out, err: &errs, terminal: func(io.Writer) bool { return false }, getenv: func(string) string { return "" },
+		})
+	}()
+	const document = `"kind": "Status"`
+	until := func(documents int) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); out.count(document) < documents; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("waited in vain for %d answers; stderr: %s", documents, errs.text.String())
+			}
+		}
+	}
+	until(1)
+	s.mu.Lock()
+	for _, o := range s.objects {
+		if o.GetKind() == "SecretProviderClassPodStatus" {
+			changed := o.DeepCopy()
+			if err := unstructured.SetNestedField(changed.Object, "2026-11-25T10:00:00Z", "status", "lastChangeTime"); err != nil {
+				t.Error(err)
+			}
+			s.change(changed)
+			break
+		}
+	}
+	s.mu.Unlock()
+	until(2)
+	if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-code; got != exitOK {
+		t.Errorf("exit code %d after an interrupt", got)
+	}
+	if got := out.count(document); got != 2 {
+		t.Errorf("printed %d times", got)
+	}
 }

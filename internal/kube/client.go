@@ -118,10 +118,17 @@ func (c *Client) Statuses(ctx context.Context, namespace string) ([]v1.SecretPro
 	return list.Items, err
 }
 
-// WatchStatuses watches the pod statuses of a namespace ("" for all) from now on.
+// WatchStatuses watches the pod statuses of a namespace ("" for all) from now on: what is there already is not told.
 func (c *Client) WatchStatuses(ctx context.Context, namespace string) (watch.Interface, error) {
-	return c.Group.Get().NamespaceIfScoped(namespace, namespace != "").Resource(Statuses.Resource).
-		VersionedParams(&metav1.ListOptions{Watch: true}, metav1.ParameterCodec).Watch(ctx)
+	statuses := func(options metav1.ListOptions) *rest.Request {
+		return c.Group.Get().NamespaceIfScoped(namespace, namespace != "").Resource(Statuses.Resource).VersionedParams(&options, metav1.ParameterCodec)
+	}
+	// A watch without a version begins with all that is there.
+	now := &v1.SecretProviderClassPodStatusList{}
+	if err := statuses(metav1.ListOptions{Limit: 1}).Do(ctx).Into(now); err != nil {
+		return nil, err
+	}
+	return statuses(metav1.ListOptions{Watch: true, ResourceVersion: now.ResourceVersion}).Watch(ctx)
 }
 
 // AnnotateClass sets an annotation of a SecretProviderClass and leaves everything else as it is.
