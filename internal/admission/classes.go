@@ -58,27 +58,24 @@ func (v *Validator) Classes(ctx context.Context, request *admissionv1.AdmissionR
 	if err != nil {
 		v.Log.DebugContext(ctx, "Reading the Secrets of a class", slog.String("class", class.Namespace+"/"+class.Name), slog.Any("error", err))
 	}
-	var refusals []lint.Finding
-	var warnings []string
+	var refusals, doubts []lint.Finding
 	for _, f := range fresh {
 		if f.Severity == lint.Error {
 			refusals = append(refusals, f)
 		} else {
-			warnings = append(warnings, warning(f))
+			doubts = append(doubts, f)
 		}
 	}
 	for _, f := range known {
 		if f.Severity == lint.Error {
-			warnings = append(warnings, warning(f))
+			doubts = append(doubts, f)
 		}
 	}
-	for _, f := range owned {
-		warnings = append(warnings, warning(f))
-	}
+	doubts = append(doubts, owned...)
 	if len(refusals) > 0 {
-		return refused(class, refusals, warnings)
+		return refused(class, refusals, warnings(doubts))
 	}
-	return allowed(warnings)
+	return allowed(warnings(doubts))
 }
 
 // decodeClass reads a class; nil where there is none.
@@ -124,22 +121,38 @@ func refused(class *v1.SecretProviderClass, findings []lint.Finding, warnings []
 	}
 }
 
-// warningLimit is what the API server passes on of one warning, in bytes (Kubernetes, "Dynamic Admission Control", Response).
-const warningLimit = 256
+// Limits of the API server: it passes all warnings of a request on as they are while they are no longer than totalLimit together, and else cuts each
+// after itemLimit characters (Kubernetes, "Dynamic Admission Control", Response).
+const (
+	totalLimit = 4096
+	itemLimit  = 256
+)
 
-// warning is a finding as a warning: the reason, the message and, where it fits whole, the next step.
-func warning(f lint.Finding) string {
-	text := f.Reason.Name + ": " + f.Text()
-	if len(text) > warningLimit {
-		text = f.Reason.Name + ": " + f.Message
+// warnings are findings as warnings: the reason, the message and the next step. Where they are too long together, each is cut so that what is cut is
+// the next step before the message.
+func warnings(findings []lint.Finding) []string {
+	texts := make([]string, 0, len(findings))
+	total := 0
+	for _, f := range findings {
+		text := f.Reason.Name + ": " + f.Text()
+		texts = append(texts, text)
+		total += utf8.RuneCountInString(text)
 	}
-	if len(text) <= warningLimit {
+	if total <= totalLimit {
+		return texts
+	}
+	for i, f := range findings {
+		if utf8.RuneCountInString(texts[i]) > itemLimit {
+			texts[i] = shortened(f.Reason.Name + ": " + f.Message)
+		}
+	}
+	return texts
+}
+
+func shortened(text string) string {
+	characters := []rune(text)
+	if len(characters) <= itemLimit {
 		return text
 	}
-	const ellipsis = "…"
-	text = text[:warningLimit-len(ellipsis)]
-	for !utf8.ValidString(text) {
-		text = text[:len(text)-1]
-	}
-	return text + ellipsis
+	return string(characters[:itemLimit-1]) + "…"
 }

@@ -29,11 +29,7 @@ func (v *Validator) Workloads(ctx context.Context, request *admissionv1.Admissio
 		v.Log.DebugContext(ctx, "Reading what a workload uses",
 			slog.String("kind", request.Kind.Kind), slog.String("name", request.Namespace+"/"+request.Name), slog.Any("error", err))
 	}
-	var warnings []string
-	for _, f := range findings {
-		warnings = append(warnings, warning(f))
-	}
-	return allowed(warnings)
+	return allowed(warnings(findings))
 }
 
 // sameTemplate reports whether an update leaves the pods as they are.
