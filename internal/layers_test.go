@@ -58,7 +58,7 @@ var layers = map[string]layer{
 	},
 	"internal/driver": {
 		ours: []string{
-			"api/v1", "api/provider/v1alpha1", "internal/classrule", "internal/reason", "internal/secret", "internal/telemetry", "internal/tracing", "internal/secretsync", "internal/volume",
+			"api/v1", "api/provider/v1alpha1", "internal/classrule", "internal/consumption", "internal/reason", "internal/secret", "internal/telemetry", "internal/tracing", "internal/secretsync", "internal/volume",
 		},
 		never: []string{azure}, why: "any provider plugs in",
 	},

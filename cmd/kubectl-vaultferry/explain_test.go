@@ -23,6 +23,8 @@ func TestExplain(t *testing.T) {
 		{"subject.terminal", true, exitFound, []string{"explain", "pod/subject", "-n", "shop", never}},
 		{"subject.json", false, exitFound, []string{"explain", "pod/subject", "-n", "shop", never, "-o", "json"}},
 		{"class-missing.pipe", false, exitFound, []string{"explain", "pod/unlabelled", "-n", "shop", never}},
+		{"no-volume.pipe", false, exitFound, []string{"explain", "pod/no-volume", "-n", "shop", never}},
+		{"sub-path.pipe", false, exitFound, []string{"explain", "pod/sub-path", "-n", "shop", never}},
 	} {
 		t.Run(c.name, func(t *testing.T) { golden(t, url, c.terminal, "explain/"+c.name, c.code, c.args...) })
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/vaultferry/vaultferry/internal/classrule"
 	"github.com/vaultferry/vaultferry/internal/kube"
 	"github.com/vaultferry/vaultferry/internal/lint"
 )
@@ -69,7 +70,7 @@ func newLint(a *app) *cobra.Command {
 			"them. With -f the manifests of files are checked, without a cluster, each finding with file and line. Without -f the objects of the\n" +
 			"namespace, or with -A of all namespaces, are read from the API server. Nothing is changed.\n\n" +
 			"Exit codes: 0 no errors (there may be warnings), 1 the command could not do its work, 2 wrong usage, 3 errors were found.\n" +
-			"An object is left alone with the annotation " + lint.IgnoreAnnotation + ": \"Reason,Reason\".",
+			"An object is left alone with the annotation " + classrule.IgnoreAnnotation + ": \"Reason,Reason\".",
 		Example: lintExample,
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.lint(cmd.Context(), f) },

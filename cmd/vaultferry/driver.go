@@ -170,7 +170,7 @@ func serveDriver(ctx context.Context, f *driverFlags, socket string, config *res
 	node := driver.NewNode(driver.NodeConfig{
 		ID: f.nodeID, RefreshInterval: interval,
 		Mounter: volume.NewTmpfs(f.volumeSize), Classes: driver.NewClassWatch(ctx, kube), Providers: providers,
-		Events: events, Status: statuses, Secrets: secrets, Metrics: metrics, Log: log, Accounts: kube, Tracer: tracer,
+		Events: events, Status: statuses, Secrets: secrets, Metrics: metrics, Log: log, Accounts: kube, Pods: kube, Tracer: tracer,
 	})
 	registration := &driver.Registration{Name: f.driverName, Endpoint: f.registrationEndpoint, Log: log}
 

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
@@ -18,9 +19,14 @@ const (
 	// OverrideAnnotation on a SecretProviderClass, set to "true", lets the volumeAttributes of a pod replace parameters of the class.
 	OverrideAnnotation = "vaultferry.io/allow-volume-attributes-override"
 	// ClientIDAnnotation on a ServiceAccount is the client id that its pods act with (Azure AD Workload Identity, "Service Account labels and
-	// annotations"); ClientIDParameter on a class is the one that the class reads with.
+	// annotations").
 	ClientIDAnnotation = "azure.workload.identity/client-id"
-	ClientIDParameter  = "clientID"
+	// ClientIDParameter on a class is the client id that it reads with.
+	ClientIDParameter = "clientID"
+	// UseLabel on a pod, with the value "true", has the workload identity webhook give its containers the identity.
+	UseLabel = "azure.workload.identity/use"
+	// IgnoreAnnotation on a class, a pod or a pod's template lists the names of reasons that are not reported for it, separated by commas.
+	IgnoreAnnotation = "vaultferry.io/lint-ignore"
 
 	// kubeletPrefix begins the attributes that kubelet adds to a volume's.
 	kubeletPrefix = "csi.storage.k8s.io/"
@@ -98,4 +104,47 @@ func OtherIdentity(class *v1.SecretProviderClass, account string, annotations ma
 	return reason.New(reason.ClientIDMismatch,
 		"the class's counts for the mount, the annotation for the pod's own Azure calls: make them equal unless both are meant",
 		"SecretProviderClass %s reads with clientID %s, but ServiceAccount %s is annotated with %s: %s", class.Name, used, account, ClientIDAnnotation, named)
+}
+
+// ClientID returns the client id that a class's pods read with through workload identity, "" where they use another kind of identity.
+func ClientID(class *v1.SecretProviderClass) string {
+	if node, err := strconv.ParseBool(strings.TrimSpace(class.Spec.Parameters["useVMManagedIdentity"])); err == nil && node {
+		return ""
+	}
+	return strings.TrimSpace(class.Spec.Parameters[ClientIDParameter])
+}
+
+// Unlabelled tells of a pod that mounts a class with workload identity and lacks the label with which its own containers would have it; nil where
+// it has it. The mount works without, so that nobody else would tell. field is where the labels stand, for example "metadata.labels".
+func Unlabelled(class, clientID string, labels map[string]string, field string) *reason.Error {
+	if labels[UseLabel] == "true" {
+		return nil
+	}
+	return reason.New(reason.LabelMissing, "add the label to "+field+": without it the containers get no token and no AZURE_ variables",
+		`the pod mounts SecretProviderClass %s with clientID %s, but lacks the label %s: "true"`, class, clientID, UseLabel)
+}
+
+// Ignored reports whether an object's annotations say that a reason is not reported for it.
+func Ignored(annotations map[string]string, r reason.Reason) bool {
+	for name := range strings.SplitSeq(annotations[IgnoreAnnotation], ",") {
+		if strings.TrimSpace(name) == r.Name {
+			return true
+		}
+	}
+	return false
+}
+
+// SubPath tells of a container that mounts something that changes by subPath: it never sees a change. role and container say which, part and path what and
+// where, source whose.
+func SubPath(role, container, part, source, path string) *reason.Error {
+	return reason.New(reason.SubPathStale, "mount the whole volume into a directory of its own and read the file there",
+		"%s %q mounts %s of %s at %s by subPath, which Kubernetes never updates: after a rotation it shows the old content until it starts again",
+		role, container, part, source, path)
+}
+
+// WithoutVolume tells of a container that uses a Secret which is made from classes that no volume of its pod mounts.
+func WithoutVolume(role, container, secret string, classes []string) *reason.Error {
+	return reason.New(reason.SecretWithoutVolume, "add a volume of the class to the pod and mount it, or keep another pod running that does",
+		"%s %q uses Secret %q, which exists only while a pod mounts SecretProviderClass %s, and no volume of this pod does",
+		role, container, secret, strings.Join(classes, " or "))
 }

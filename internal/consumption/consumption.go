@@ -24,6 +24,14 @@ type Change struct {
 	Files map[string]time.Time
 }
 
+// Name says in plain words what changes: the class or, where there is one, the Secret.
+func (c Change) Name() string {
+	if c.Secret != "" {
+		return "Secret " + c.Secret
+	}
+	return "SecretProviderClass " + c.Class
+}
+
 // Role is what a container is for.
 type Role string
 
@@ -84,6 +92,11 @@ type Consumption struct {
 	Follows bool
 	// StaleSince is the time of the change that the running container does not see; nil where it sees all.
 	StaleSince *time.Time
+}
+
+// BySubPath reports whether it is a mount of a single file or directory, which Kubernetes never updates.
+func (c Consumption) BySubPath() bool {
+	return c.Kind == CSISubPath || c.Kind == SecretSubPath || c.Kind == ProjectedSubPath
 }
 
 // String says in plain words what is consumed and what a change does.

@@ -58,7 +58,7 @@ type ContentSource interface {
 	Mount(ctx context.Context, provider string, req *v1alpha1.MountRequest, waiting func(*reason.Error)) (*v1alpha1.MountResponse, error)
 }
 
-// NodeConfig is what a Node needs. All fields but RefreshInterval, Tracer and Accounts are required.
+// NodeConfig is what a Node needs. All fields but RefreshInterval, Tracer, Accounts and Pods are required.
 type NodeConfig struct {
 	// ID is the node's name.
 	ID string
@@ -75,8 +75,9 @@ type NodeConfig struct {
 	Log       *slog.Logger
 	// Tracer, where set, records each publish and each refresh.
 	Tracer trace.Tracer
-	// Accounts, where set, lets the driver tell of two client ids that differ.
+	// Accounts, where set, lets the driver tell of two client ids that differ, and Pods of what a pod lacks or does not see.
 	Accounts Accounts
+	Pods     PodReader
 }
 
 // Node serves the CSI Node service (CSI specification 1.13, "Node Service RPC").

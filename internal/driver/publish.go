@@ -63,7 +63,7 @@ func (n *Node) publish(ctx context.Context, p publication) error {
 	done, err := n.bring(ctx, p, from)
 	if err == nil {
 		n.remember(ctx, p, done, started)
-		n.compareClientIDs(ctx, p, done.class)
+		n.tellMismatches(ctx, p, done.class)
 		return nil
 	}
 	if cleanErr := n.Mounter.Remove(p.target); cleanErr != nil {

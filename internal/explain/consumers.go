@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/vaultferry/vaultferry/internal/classrule"
 	"github.com/vaultferry/vaultferry/internal/consumption"
 	"github.com/vaultferry/vaultferry/internal/mounts"
 	"github.com/vaultferry/vaultferry/internal/secretsync"
@@ -74,8 +75,12 @@ func (b *builder) breakSecret(link *Link, f failure) {
 
 // consumerLinks are the containers that read the files or the Secrets.
 func (b *builder) consumerLinks(c *Chain) {
-	if b.m.Pod != nil && b.m.Status != nil && b.m.Status.Status.LastChangeTime != nil {
-		b.consumersIn(c, b.m.Pod, consumption.Change{Class: b.m.ClassName, At: b.m.Status.Status.LastChangeTime.Time})
+	if b.m.Pod != nil {
+		change := consumption.Change{Class: b.m.ClassName}
+		if b.m.Status != nil && b.m.Status.Status.LastChangeTime != nil {
+			change.At = b.m.Status.Status.LastChangeTime.Time
+		}
+		b.consumersIn(c, b.m.Pod, change)
 	}
 	for _, object := range b.m.Class.Spec.SecretObjects {
 		if object == nil {
@@ -104,6 +109,15 @@ func (b *builder) consumersIn(c *Chain, pod *corev1.Pod, change consumption.Chan
 				name += "/" + container.Name
 			}
 			link := Link{Kind: ConsumerLink, Name: name, State: OK, Detail: use.String()}
+			if missing, known := b.m.Secrets[change.Secret]; change.Secret != "" && known && missing == nil {
+				what, _, _ := strings.Cut(use.String(), ": ")
+				link.State, link.Detail = Unknown, what+": waits for the Secret, which is not there"
+			}
+			if use.BySubPath() {
+				stale := classrule.SubPath(string(container.Role), container.Name, use.Part, change.Name(), use.Ref)
+				link.State, link.Reason, link.Message = Warning, stale.Reason.Name, stale.Error()
+				link.Fix = b.filled(fixOf(failure{link.Reason, link.Message}))
+			}
 			if use.StaleSince != nil {
 				link.State = Warning
 				link.Message = "the container has read the old value at its start and sees the new one after a restart only"

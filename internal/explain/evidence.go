@@ -38,7 +38,7 @@ func evidenceOf(m *Mount) evidence {
 			return evidence{tried: true}
 		}
 	}
-	if m.Pod == nil {
+	if m.Pod == nil || m.Uses != nil {
 		return evidence{}
 	}
 	var last *corev1.Event

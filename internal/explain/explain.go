@@ -79,15 +79,23 @@ func Explain(ctx context.Context, config Config, namespace string, kind Kind, na
 			return nil, err
 		}
 		b := newBuilder(m)
-		if config.Azure != nil && m.Class != nil {
-			b.azure = askAzure(ctx, config.Azure, m, b.checked, issuer)
-		}
-		if config.Prober != nil && m.Class != nil && m.Pod != nil {
-			b.probed = ptr(config.Prober.Probe(ctx, m))
-		}
+		b.ask(ctx, config, issuer)
 		chains = append(chains, b.chain())
 	}
 	return chains, nil
+}
+
+// ask asks whoever knows more than the API server.
+func (b *builder) ask(ctx context.Context, config Config, issuer string) {
+	if b.m.Class == nil {
+		return
+	}
+	if config.Azure != nil {
+		b.azure = askAzure(ctx, config.Azure, b.m, b.checked, issuer)
+	}
+	if config.Prober != nil && b.m.Pod != nil && b.m.Uses == nil {
+		b.probed = ptr(config.Prober.Probe(ctx, b.m))
+	}
 }
 
 func nothing(kind Kind, namespace, name string) error {

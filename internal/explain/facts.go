@@ -24,9 +24,11 @@ type Mount struct {
 	// Pod is nil where no pod mounts the class.
 	Pod *corev1.Pod
 	// Planned says that Pod is what a workload would create: there is none yet.
-	Planned       bool
-	Volume        string
-	ClassName     string
+	Planned   bool
+	Volume    string
+	ClassName string
+	// Uses is set where no volume of the pod mounts the class, although the pod uses a Secret that is made from it.
+	Uses          *SecretUse
 	Class         *v1.SecretProviderClass // nil: there is none
 	ClassNames    []string                // of the namespace, where Class is nil
 	Account       *corev1.ServiceAccount  // nil: there is none
@@ -89,7 +91,10 @@ func (r *reader) ofPod(ctx context.Context, name string) ([]*Mount, error) {
 	if err != nil {
 		return nil, err
 	}
-	return volumesOf(pod), nil
+	if mounts := volumesOf(pod); len(mounts) > 0 {
+		return mounts, nil
+	}
+	return r.usesOf(ctx, pod)
 }
 
 // ofDeployment returns the mounts of a deployment's pods, or of those that it would create.
@@ -111,20 +116,24 @@ func (r *reader) ofDeployment(ctx context.Context, name string) ([]*Mount, error
 			mounts = append(mounts, volumesOf(pod)...)
 		}
 	}
-	if len(mounts) == 0 {
-		mounts = planned(deployment)
+	if len(mounts) > 0 {
+		return mounts, nil
 	}
-	return mounts, nil
-}
-
-func planned(deployment *appsv1.Deployment) []*Mount {
-	pod := &corev1.Pod{ObjectMeta: deployment.Spec.Template.ObjectMeta, Spec: deployment.Spec.Template.Spec}
-	pod.Namespace, pod.Name = deployment.Namespace, deployment.Name
-	mounts := volumesOf(pod)
+	pod := planned(deployment)
+	if mounts = volumesOf(pod); len(mounts) == 0 {
+		mounts, err = r.usesOf(ctx, pod)
+	}
 	for _, m := range mounts {
 		m.Planned = true
 	}
-	return mounts
+	return mounts, err
+}
+
+// planned is a pod as a deployment would make it.
+func planned(deployment *appsv1.Deployment) *corev1.Pod {
+	pod := &corev1.Pod{ObjectMeta: deployment.Spec.Template.ObjectMeta, Spec: deployment.Spec.Template.Spec}
+	pod.Namespace, pod.Name = deployment.Namespace, deployment.Name
+	return pod
 }
 
 // ofClass returns the mounts of a class, or one without a pod.

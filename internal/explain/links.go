@@ -17,9 +17,6 @@ import (
 	"github.com/vaultferry/vaultferry/internal/secretsync"
 )
 
-// useLabel on a pod is what makes the webhook of workload identity care for it.
-const useLabel = "azure.workload.identity/use"
-
 // builder makes the chain of one mount.
 type builder struct {
 	m       *Mount
@@ -77,6 +74,10 @@ func (b *builder) podLinks(c *Chain) {
 		}
 		c.add(link)
 	}
+	if m.Uses != nil {
+		c.add(b.noVolume())
+		return
+	}
 	c.add(b.labelled(Link{Kind: VolumeLink, Name: m.Volume, State: OK, Detail: "shows class " + quoted(m.ClassName)}))
 	if m.Registered == nil {
 		return
@@ -94,11 +95,17 @@ func (b *builder) podLinks(c *Chain) {
 
 // labelled warns of a pod that lacks the label with which its containers get a token. The volume does not need it.
 func (b *builder) labelled(link Link) Link {
-	if b.m.Class == nil || b.checked.Mode != entra.WorkloadIdentity || b.checked.ClientID == "" || b.m.Pod.Labels[useLabel] == "true" {
+	if b.m.Class == nil || b.checked.Mode != entra.WorkloadIdentity && b.checked.Mode != entra.IdentityBinding || b.checked.ClientID == "" {
 		return link
 	}
-	lacks := reason.New(reason.LabelMissing, "add the label to the pod's metadata.labels: without it the containers get no token and no AZURE_ variables",
-		`the pod mounts SecretProviderClass %s with clientID %s, but lacks the label %s: "true"`, b.m.ClassName, b.checked.ClientID, useLabel)
+	field := "metadata.labels"
+	if b.m.Planned {
+		field = "spec.template." + field
+	}
+	lacks := classrule.Unlabelled(b.m.ClassName, b.checked.ClientID, b.m.Pod.Labels, field)
+	if lacks == nil {
+		return link
+	}
 	link.Reason, link.Message = lacks.Reason.Name, lacks.Error()
 	link.Fix = b.filled(fixOf(failure{link.Reason, link.Message}))
 	link.State = Warning

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/classrule"
 	"github.com/vaultferry/vaultferry/internal/lint"
 	"github.com/vaultferry/vaultferry/internal/secret"
 	"github.com/vaultferry/vaultferry/internal/secretsync"
@@ -151,7 +152,7 @@ func TestBrokenClasses(t *testing.T) {
 					t.Errorf("more than one line: %q", f.Text())
 				}
 			}
-			class.Annotations = map[string]string{lint.IgnoreAnnotation: "Other, " + tc.reason}
+			class.Annotations = map[string]string{classrule.IgnoreAnnotation: "Other, " + tc.reason}
 			for _, f := range lint.Class(class) {
 				if f.Reason.Name == tc.reason {
 					t.Errorf("not ignored: %+v", f)

@@ -5,8 +5,8 @@ package lint
 import (
 	"cmp"
 	"slices"
-	"strings"
 
+	"github.com/vaultferry/vaultferry/internal/classrule"
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
 
@@ -20,9 +20,6 @@ const (
 	// Warning: it works, or may work, and deserves a look.
 	Warning Severity = "warning"
 )
-
-// IgnoreAnnotation on a class, a pod or a pod's template lists the names of reasons that are not reported for it, separated by commas.
-const IgnoreAnnotation = "vaultferry.io/lint-ignore"
 
 // Finding is one mistake.
 type Finding struct {
@@ -53,11 +50,7 @@ func found(severity Severity, field string, err *reason.Error) Finding {
 
 // without removes what the annotations say to ignore.
 func without(findings []Finding, annotations map[string]string) []Finding {
-	var names []string
-	for name := range strings.SplitSeq(annotations[IgnoreAnnotation], ",") {
-		names = append(names, strings.TrimSpace(name))
-	}
-	return slices.DeleteFunc(findings, func(f Finding) bool { return slices.Contains(names, f.Reason.Name) })
+	return slices.DeleteFunc(findings, func(f Finding) bool { return classrule.Ignored(annotations, f.Reason) })
 }
 
 // Sort orders findings by line, then field.

@@ -23,9 +23,6 @@ import (
 )
 
 const (
-	// UseLabel on a pod, with the value "true", has the workload identity webhook give its containers the identity.
-	UseLabel = "azure.workload.identity/use"
-
 	driverName = "secrets-store.csi.k8s.io"
 	classKey   = "secretProviderClass"
 )
@@ -186,11 +183,11 @@ func (l *podLook) identity(ctx context.Context, field string, csi *corev1.CSIVol
 	if checked.ClientID == "" || checked.Mode != entra.WorkloadIdentity && checked.Mode != entra.IdentityBinding {
 		return
 	}
-	if l.pod.Labels[UseLabel] != "true" && !told[UseLabel] {
-		told[UseLabel] = true
-		l.add("metadata.labels", reason.New(reason.LabelMissing,
-			"add the label to "+l.workload.Template+"metadata.labels: without it the containers get no token and no AZURE_ variables",
-			`the pod mounts SecretProviderClass %s with clientID %s, but lacks the label %s: "true"`, class.Name, checked.ClientID, UseLabel))
+	const labels = "metadata.labels"
+	if !told[labels] {
+		unlabelled := classrule.Unlabelled(class.Name, checked.ClientID, l.pod.Labels, l.workload.Template+labels)
+		told[labels] = unlabelled != nil
+		l.add(labels, unlabelled)
 	}
 	l.account(ctx, class, told)
 }
@@ -250,10 +247,7 @@ func (l *podLook) withoutVolume(secretName string, classes []string) {
 			if use.Kind == consumption.ImagePull {
 				continue
 			}
-			l.add(l.fieldOf(container, use), reason.New(reason.SecretWithoutVolume,
-				"add a volume of the class to the pod and mount it, or keep another pod running that does",
-				"%s %q uses Secret %q, which exists only while a pod mounts SecretProviderClass %s, and no volume of this pod does",
-				container.Role, container.Name, secretName, strings.Join(classes, " or ")))
+			l.add(l.fieldOf(container, use), classrule.WithoutVolume(string(container.Role), container.Name, secretName, classes))
 			return
 		}
 	}
@@ -261,17 +255,10 @@ func (l *podLook) withoutVolume(secretName string, classes []string) {
 
 // subPaths warns of mounts that never change.
 func (l *podLook) subPaths(change consumption.Change) {
-	source := "SecretProviderClass " + change.Class
-	if change.Secret != "" {
-		source = "Secret " + change.Secret
-	}
 	for _, container := range consumption.Of(l.pod, change) {
 		for _, use := range container.Consumptions {
-			switch use.Kind {
-			case consumption.CSISubPath, consumption.SecretSubPath, consumption.ProjectedSubPath:
-				l.add(l.fieldOf(container, use), reason.New(reason.SubPathStale, "mount the whole volume into a directory of its own and read the file there",
-					"%s %q mounts %s of %s at %s by subPath, which Kubernetes never updates: after a rotation it shows the old content until it starts again",
-					container.Role, container.Name, use.Part, source, use.Ref))
+			if use.BySubPath() {
+				l.add(l.fieldOf(container, use), classrule.SubPath(string(container.Role), container.Name, use.Part, change.Name(), use.Ref))
 			}
 		}
 	}

@@ -14,7 +14,7 @@ func workloadEntries() []Entry {
 		{
 			Reason: reason.LabelMissing,
 			Meaning: "The pod mounts a class with a `clientID`, and lacks the label `azure.workload.identity/use: \"true\"`. The mount works, since kubelet sends the " +
-				"driver a token of the pod's service account. The pod's own containers get no token and no `AZURE_` variables.",
+				"driver a token of the pod's service account, and the pod gets an event. The pod's own containers get no token and no `AZURE_` variables.",
 			Causes: []string{
 				"The label is missing, or stands on the ServiceAccount or on the Deployment instead of the pod's template.",
 				"The value is not the text `\"true\"`.",

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package driver
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/classrule"
+)
+
+type memoryAccounts map[string]map[string]string
+
+func (a memoryAccounts) Annotations(_ context.Context, namespace, name string) (map[string]string, error) {
+	return a[namespace+"/"+name], nil
+}
+
+func TestTwoClientIDsAreTold(t *testing.T) {
+	const one, two = "00001111-aaaa-2222-bbbb-3333cccc4444", "00001111-aaaa-2222-bbbb-3333cccc5555"
+	for name, tc := range map[string]struct {
+		class, account string
+		told           bool
+	}{
+		"the same":               {one, one, false},
+		"in capitals":            {one, strings.ToUpper(one), false},
+		"none on the account":    {one, "", false},
+		"none in the class":      {"", one, false},
+		"another on the account": {one, two, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			h.node.Accounts = memoryAccounts{"payments/app-sa": {classrule.ClientIDAnnotation: tc.account}}
+			h.classes.set("payments", "app-kv", &v1.SecretProviderClass{
+				Spec: v1.SecretProviderClassSpec{Provider: "azure", Parameters: map[string]string{classrule.ClientIDParameter: tc.class}},
+			})
+			req := h.request()
+			for range 2 {
+				if err := h.publish(t, req); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h.node.background.Wait()
+			events := h.events.all()
+			if !tc.told {
+				if len(events) > 0 {
+					t.Fatalf("events: %q", events)
+				}
+				return
+			}
+			if len(events) != 1 || !strings.Contains(events[0], "ClientIDMismatch: ") || !strings.Contains(events[0], one) || !strings.Contains(events[0], two) {
+				t.Fatalf("events: %q", events)
+			}
+		})
+	}
+}
+
+type memoryPods map[string]*corev1.Pod
+
+func (p memoryPods) ReadPod(_ context.Context, namespace, name string) (*corev1.Pod, error) {
+	return p[namespace+"/"+name], nil
+}
+
+func TestWhatAPodLacksIsTold(t *testing.T) {
+	const clientID = "00001111-aaaa-2222-bbbb-3333cccc4444"
+	const label = "LabelMissing: the pod mounts SecretProviderClass app-kv with clientID " + clientID
+	azure := map[string]string{"clientID": clientID}
+	pod := func(change func(*corev1.Pod)) *corev1.Pod {
+		p := &corev1.Pod{}
+		p.Labels = map[string]string{classrule.UseLabel: "true"}
+		p.Spec.Volumes = []corev1.Volume{
+			{Name: "kv", VolumeSource: corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{
+				Driver: "secrets-store.csi.k8s.io", VolumeAttributes: map[string]string{"secretProviderClass": "app-kv"},
+			}}},
+			{Name: "db", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "app-db"}}},
+		}
+		p.Spec.Containers = []corev1.Container{{Name: "api", VolumeMounts: []corev1.VolumeMount{{Name: "kv", MountPath: "/mnt"}, {Name: "db", MountPath: "/db"}}}}
+		if change != nil {
+			change(p)
+		}
+		return p
+	}
+	bare := func(p *corev1.Pod) { p.Labels = nil }
+	for name, tc := range map[string]struct {
+		pod        *corev1.Pod
+		parameters map[string]string
+		rotates    time.Duration
+		told       string
+	}{
+		"nothing":          {pod(nil), azure, time.Minute, ""},
+		"no label":         {pod(bare), azure, 0, label},
+		"another value":    {pod(func(p *corev1.Pod) { p.Labels[classrule.UseLabel] = "yes" }), azure, 0, label},
+		"gone already":     {nil, azure, time.Minute, ""},
+		"another identity": {pod(bare), map[string]string{"useVMManagedIdentity": "true", "clientID": clientID}, 0, ""},
+		"another provider": {pod(bare), map[string]string{"role": "app"}, 0, ""},
+		"ignored": {pod(func(p *corev1.Pod) {
+			bare(p)
+			p.Annotations = map[string]string{classrule.IgnoreAnnotation: "SubPathStale, LabelMissing"}
+			p.Spec.Containers[0].VolumeMounts[0].SubPath = "db"
+		}), azure, time.Minute, ""},
+		"subPath of the class": {pod(func(p *corev1.Pod) { p.Spec.Containers[0].VolumeMounts[0].SubPath = "db" }), azure, time.Minute,
+			`SubPathStale: container "api" mounts db of SecretProviderClass app-kv at /mnt by subPath`},
+		"subPath of the Secret": {pod(func(p *corev1.Pod) { p.Spec.Containers[0].VolumeMounts[1].SubPath = "DB" }), azure, time.Minute,
+			`SubPathStale: container "api" mounts DB of Secret app-db at /db by subPath`},
+		"nothing rotates": {pod(func(p *corev1.Pod) { p.Spec.Containers[0].VolumeMounts[0].SubPath = "db" }), azure, 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			h.node.RefreshInterval = tc.rotates
+			req := h.request()
+			h.node.Pods = memoryPods{"payments/" + req.GetVolumeContext()["csi.storage.k8s.io/pod.name"]: tc.pod}
+			h.classes.set("payments", "app-kv", &v1.SecretProviderClass{Spec: v1.SecretProviderClassSpec{
+				Provider: "azure", Parameters: tc.parameters, SecretObjects: []*v1.SecretObject{{SecretName: "app-db"}},
+			}})
+			for range 2 {
+				if err := h.publish(t, req); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h.node.background.Wait()
+			events := h.events.all()
+			if tc.told == "" && len(events) > 0 {
+				t.Fatalf("events: %q", events)
+			}
+			if tc.told != "" && (len(events) != 1 || !strings.Contains(events[0], tc.told)) {
+				t.Fatalf("events: %q", events)
+			}
+		})
+	}
+}
+
+func TestReadPod(t *testing.T) {
+	server, kube := newAPIServer(t)
+	server.objects["/api/v1/namespaces/payments/pods/web"] = json.RawMessage(`{"apiVersion":"v1","kind":"Pod","spec":{"containers":[{"name":"api"}]}}`)
+	pod, err := kube.ReadPod(t.Context(), "payments", "web")
+	if err != nil || len(pod.Spec.Containers) != 1 {
+		t.Fatal(pod, err)
+	}
+	if pod, err := kube.ReadPod(t.Context(), "payments", "none"); pod != nil || err != nil {
+		t.Fatalf("of a pod that is gone: %v, %v", pod, err)
+	}
+}
+
+func TestAnnotationsOfAServiceAccount(t *testing.T) {
+	server, kube := newAPIServer(t)
+	server.objects["/api/v1/namespaces/payments/serviceaccounts/app-sa"] = json.RawMessage(
+		`{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":{"annotations":{"azure.workload.identity/client-id":"x"}}}`)
+	got, err := kube.Annotations(t.Context(), "payments", "app-sa")
+	if err != nil || got[classrule.ClientIDAnnotation] != "x" {
+		t.Fatal(got, err)
+	}
+	if _, err := kube.Annotations(t.Context(), "payments", "none"); err == nil {
+		t.Fatal("no error for an account that is not there")
+	}
+}
