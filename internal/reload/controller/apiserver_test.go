@@ -514,3 +514,15 @@ func (s *apiServer) paths(part string) []string {
 	}
 	return found
 }
+
+// refuse lets the server refuse requests, for lack of rights.
+func (s *apiServer) refuse(these func(method, path string) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before = func(method, path string) *metav1.Status {
+		if these(method, path) {
+			return status(403, metav1.StatusReasonForbidden, "no rights")
+		}
+		return nil
+	}
+}

@@ -214,3 +214,40 @@ func writes(requests []string) (n int) {
 }
 
 const auto = "reloader.stakater.com/auto"
+
+// metric is the value of a metric, by name and labels as Prometheus writes them; of a histogram, <name>_count. What is not there is 0.
+func (h *harness) metric(want string) float64 {
+	h.t.Helper()
+	families, err := h.registry.Gather()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+			}
+			name, value := family.GetName(), m.GetCounter().GetValue()+m.GetGauge().GetValue()
+			if histogram := m.GetHistogram(); histogram != nil {
+				name, value = name+"_count", float64(histogram.GetSampleCount())
+			}
+			if len(labels) > 0 {
+				name += "{" + strings.Join(labels, ",") + "}"
+			}
+			if name == want {
+				return value
+			}
+		}
+	}
+	return 0
+}
+
+func (h *harness) expectMetrics(want map[string]float64) {
+	h.t.Helper()
+	for name, value := range want {
+		if got := h.metric(name); got != value {
+			h.t.Errorf("%s is %v, want %v", name, got, value)
+		}
+	}
+}
