@@ -84,6 +84,8 @@ type world struct {
 	// configure and connect change what the emulator and the provider's tokens are made of; nil for nothing.
 	configure func(*emulator.Config)
 	connect   func(*entra.Config)
+	// provide changes the provider that is started next; nil for nothing.
+	provide func(*provider.Config)
 }
 
 // newWorld makes a world whose managed identities have the given federated credentials (YAML, "" for none). All may read the vaults but
@@ -211,10 +213,15 @@ func (w *world) serve(patience time.Duration, objects func(*keyvault.Reader) pro
 	w.t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	w.sockets = dir
 	socket := filepath.Join(dir, "azure.sock")
-	server, err := provider.New(provider.Config{
+	settings := provider.Config{
 		Endpoint: "unix://" + socket, Version: "test", Objects: objects(reader), Logger: slog.New(slog.NewJSONHandler(w.log, nil)),
 		Session: func(login entra.Login) keyvault.TokenSource { return tokens.Session(login) }, Budget: patience, Tracer: w.tracer,
-	})
+		ConstructPEMChain: true,
+	}
+	if w.provide != nil {
+		w.provide(&settings)
+	}
+	server, err := provider.New(settings)
 	if err != nil {
 		w.t.Fatal(err)
 	}
