@@ -10,10 +10,11 @@ GOARCH   ?= $(shell go env GOARCH)
 DIST     := dist
 PLATFORM := linux-$(GOARCH)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
-IMAGES   := vaultferry azure-emulator demo-app thirdparty
+IMAGES   := vaultferry azure-emulator demo-app thirdparty sdkapp
 # What an image has besides the binary of its name. Driver, provider and webhook have a binary each that links nothing else: see docs/footprint.md.
 WITH_vaultferry := $(foreach part,driver provider webhook,--beside linux/$(GOARCH)=$(DIST)/$(PLATFORM)/vaultferry-$(part))
 WITH_demo-app   := --link /ls --link /cat --link /env
+PLUGIN_PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
 # Without the tracing pages of gRPC, which nobody serves, 3 MB of templates stay out of every process of a node.
 NODE     := grpcnotrace
 GO_BUILD := CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) go build -trimpath -ldflags '$(LDFLAGS)'
@@ -38,12 +39,20 @@ build: ## Build the static binaries for Linux into dist/
 	ln -sf kubectl-vaultferry $(DIST)/$(PLATFORM)/kubectl_complete-vaultferry
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/demo-app ./demo/app
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/thirdparty ./test/thirdparty
+	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/sdkapp ./test/sdkapp
 
 .PHONY: images
 images: build ## Build the container images into dist/*.tar, without a container engine
 	@$(foreach name,$(IMAGES),\
 	  "$$(tools/tool.sh image)" build --binary linux/$(GOARCH)=$(DIST)/$(PLATFORM)/$(name) --entrypoint /$(name) $(WITH_$(name)) \
 	    --tag localhost/vaultferry/$(name):$(VERSION) --output $(DIST)/$(name).tar >/dev/null;)
+
+.PHONY: plugin
+plugin: ## Build kubectl vaultferry for every platform into dist/plugin/: archives, and the manifest for krew
+	$(foreach p,$(PLUGIN_PLATFORMS),CGO_ENABLED=0 GOOS=$(firstword $(subst /, ,$(p))) GOARCH=$(lastword $(subst /, ,$(p))) \
+	  go build -trimpath -ldflags '$(LDFLAGS)' -o $(DIST)/$(subst /,-,$(p))/ ./cmd/kubectl-vaultferry;)
+	"$$(tools/tool.sh plugin)" --version $(VERSION) --out $(DIST)/plugin \
+	  $(foreach p,$(PLUGIN_PLATFORMS),--binary $(p)=$(DIST)/$(subst /,-,$(p))/kubectl-vaultferry$(if $(filter windows/%,$(p)),.exe))
 
 .PHONY: push
 push: build ## Push the image IMAGE to REGISTRY
@@ -73,6 +82,7 @@ test-modules: cluster ## Run the tests of the nested modules; as root they start
 	go -C test/cluster test -timeout 15m ./...
 	go -C tools/image test ./...
 	go -C tools/chartgen test ./...
+	go -C tools/plugin test ./...
 
 .PHONY: test-e2e
 test-e2e: cluster images ## Run the end-to-end tests on a local cluster (root)
@@ -81,6 +91,10 @@ test-e2e: cluster images ## Run the end-to-end tests on a local cluster (root)
 .PHONY: bench-provider-memory
 bench-provider-memory: build ## Measure the memory of the Azure provider with 1,000 objects in use; see docs/footprint.md
 	go run ./bench/provider-memory --provider=$(DIST)/$(PLATFORM)/vaultferry-provider --emulator=$(DIST)/$(PLATFORM)/azure-emulator $(BENCH_FLAGS)
+
+.PHONY: bench-webhook
+bench-webhook: cluster images ## Measure the webhook with 10,000 ServiceAccounts and 2,000 pods at once, on a local cluster (root); see docs/footprint.md
+	VERSION=$(VERSION) bench/webhook/run.sh $(BENCH_FLAGS)
 
 .PHONY: lint
 lint: ## Run the linters

@@ -104,6 +104,7 @@ var layers = map[string]layer{
 	"demo":              {never: []string{azure}, why: "a workload that knows nothing of Vaultferry"},
 	"bench":             {ours: []string{"api", "internal"}},
 	"test/thirdparty":   {ours: []string{"api/provider/v1alpha1"}, never: []string{kubernetes, azure}, why: "somebody else's provider"},
+	"test/sdkapp":       {never: []string{kubernetes}, why: "a program that knows Azure's SDK alone"},
 	"test":              {ours: []string{"api", "internal"}},
 	"internal":          {},
 }

@@ -25,6 +25,7 @@ recipe() {
     protoc-gen-go-grpc) module=generate package=google.golang.org/grpc/cmd/protoc-gen-go-grpc ;;
     chartgen) module=chartgen package=. ;;
     image) module=image package=. ;;
+    plugin) module=plugin package=. ;;
     helm3)
       module=helm3 package=helm.sh/helm/v3/cmd/helm
       # Helm 3 takes its own version and the Kubernetes version that it
@@ -43,7 +44,7 @@ recipe() {
       ;;
     *)
       echo "tool.sh: no tool is called \"$1\"; the tools are golangci-lint, controller-gen, protoc-gen-go," \
-        "protoc-gen-go-grpc, chartgen, image, helm3 and helm4" >&2
+        "protoc-gen-go-grpc, chartgen, image, plugin, helm3 and helm4" >&2
       return 2
       ;;
   esac

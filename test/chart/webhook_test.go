@@ -167,3 +167,33 @@ func TestWebhookValidation(t *testing.T) {
 		t.Errorf("got rights for %s", got)
 	}
 }
+
+// The checks can be in other namespaces than the mutation.
+func TestWebhookNamespaces(t *testing.T) {
+	selectors := func(flags ...string) (mutating, validating []string) {
+		objects := render(t, append(webhookFlags("--set", "webhook.validation.enabled=true"), flags...)...)
+		for _, w := range get[admissionv1.MutatingWebhookConfiguration](t, objects, "MutatingWebhookConfiguration", webhookName).Webhooks {
+			mutating = append(mutating, metav1.FormatLabelSelector(w.NamespaceSelector))
+		}
+		for _, w := range get[admissionv1.ValidatingWebhookConfiguration](t, objects, "ValidatingWebhookConfiguration", webhookName).Webhooks {
+			validating = append(validating, metav1.FormatLabelSelector(w.NamespaceSelector))
+		}
+		return mutating, validating
+	}
+	for name, tc := range map[string]struct {
+		flags                []string
+		mutating, validating string
+	}{
+		"everywhere":  {nil, "<none>", "<none>"},
+		"one for all": {[]string{"--set", "webhook.namespaceSelector.matchLabels.team=payments"}, "team=payments", "team=payments"},
+		"one for each": {[]string{"--set", "webhook.namespaceSelector.matchLabels.team=payments,webhook.validation.namespaceSelector.matchLabels.checked=yes"},
+			"team=payments", "checked=yes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mutating, validating := selectors(tc.flags...)
+			if !slices.Equal(mutating, []string{tc.mutating}) || !slices.Equal(validating, []string{tc.validating, tc.validating}) {
+				t.Errorf("got %q and %q", mutating, validating)
+			}
+		})
+	}
+}

@@ -155,7 +155,7 @@ func (s *scene) azureCLI() {
 	if err := os.WriteFile(caFile, []byte(s.must(s.az(nil, "ca", "show"))), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	out, code := s.cli([]string{"AZURE_TENANT_ID=" + s.tenant, "AZURE_CLIENT_ID=" + appID, "AZURE_CLIENT_SECRET=" + password},
+	out, code := s.cli([]string{"AZURE_TENANT_ID=" + tenant, "AZURE_CLIENT_ID=" + appID, "AZURE_CLIENT_SECRET=" + password},
 		"explain", "pod/app", "--probe", "--azure=always", "--azure-proxy", s.forward("deployment/azure-emulator", "8080"), "--azure-ca-file", caFile)
 	if code != 0 {
 		s.t.Fatalf("exit code %d: %s", code, out)

@@ -25,6 +25,7 @@ const (
 	system      = "kube-system"
 	chartDir    = "../../charts/vaultferry"
 	vault       = "kv-platform-prod"
+	tenant      = "ffffffff-1111-2222-3333-444444444444"
 	// canary begins every secret value of this suite, so that the last test can look for values where none may be.
 	canary = "canary-8f3ad1-"
 	// syncedCanary begins those that classes mirror into Kubernetes Secrets: they may be in etcd, and nowhere else either.
@@ -39,7 +40,6 @@ type world struct {
 	command    string // of test/cluster
 	appImage   string
 	vaultID    string
-	tenant     string
 	// running counts the tests that run side by side.
 	running sync.WaitGroup
 }
@@ -105,7 +105,7 @@ func (w *world) up(version string) error {
 	if w.kube, err = kubernetes.NewForConfig(rest); err != nil {
 		return err
 	}
-	for _, image := range []string{"vaultferry", "azure-emulator", "demo-app", "thirdparty"} {
+	for _, image := range []string{"vaultferry", "azure-emulator", "demo-app", "thirdparty", "sdkapp"} {
 		if _, err := w.cluster("load-image", filepath.Join("..", "..", "dist", image+".tar")); err != nil {
 			return err
 		}
@@ -123,11 +123,21 @@ func (w *world) helm(version string, args ...string) ([]byte, error) {
 	return command(nil, string(bytes.TrimSpace(path)), append(args, "--kubeconfig", w.kubeconfig, "--namespace", system)...)
 }
 
+// The labels of namespaces in which the webhook mutates and checks, and in which the policy makes the label of workload identity mandatory. All other
+// scenes are without, since many of them apply what the webhook would refuse.
+const (
+	webhookLabel = "vaultferry-e2e-webhook"
+	policyLabel  = "vaultferry-e2e-policy"
+)
+
 func (w *world) install(version string) error {
 	_, err := w.helm("helm4", "upgrade", "--install", "vaultferry", chartDir, "--wait", "--timeout", "3m",
 		"--set", "image.repository=localhost/vaultferry/vaultferry,image.tag="+version,
 		"--set", "logVerbosity=4",
 		"--set", "enableSecretRotation=true,rotationPollInterval=10s,syncSecret.enabled=true,reload.enabled=true",
+		"--set", "webhook.enabled=true,webhook.azureTenantID="+tenant+",webhook.validation.enabled=true,webhook.validation.secretOwners=true",
+		"--set", "labelPolicy.enabled=true,labelPolicy.exemptClasses={keeper}",
+		"--set-string", "webhook.namespaceSelector.matchLabels."+webhookLabel+"=on,labelPolicy.namespaceSelector.matchLabels."+policyLabel+"=on",
 		"--set", "emulator.enabled=true,emulator.image.repository=localhost/vaultferry/azure-emulator,emulator.image.tag="+version)
 	return err
 }
@@ -142,11 +152,14 @@ func (w *world) fillVault() error {
 		return err
 	}
 	w.vaultID = string(bytes.TrimSpace(id))
-	w.tenant = "ffffffff-1111-2222-3333-444444444444"
 	for _, name := range []string{"db-connection-string", "api-key", "disabled"} {
 		if _, err := w.az([]byte(canary+name), "keyvault", "secret", "set", "--vault-name", vault, "--name", name, "--file", "-"); err != nil {
 			return err
 		}
+	}
+	// What classes of the tests mirror into Secrets.
+	if _, err := w.az([]byte(syncedCanary), "keyvault", "secret", "set", "--vault-name", vault, "--name", "app-db-connection", "--file", "-"); err != nil {
+		return err
 	}
 	_, err = w.az(nil, "keyvault", "secret", "set-attributes", "--vault-name", vault, "--name", "disabled", "--enabled=false")
 	return err

@@ -33,7 +33,7 @@ func wrongClass(change func(*scene)) func(*scene) {
 }
 
 func rightClass(s *scene) {
-	s.provider, s.clientParam, s.tenantParam, s.vaultParam, s.objects = "azure", s.clientID, s.tenant, vault, goodObjects
+	s.provider, s.clientParam, s.tenantParam, s.vaultParam, s.objects = "azure", s.clientID, tenant, vault, goodObjects
 	s.applyClass()
 }
 

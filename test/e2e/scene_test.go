@@ -54,7 +54,7 @@ func newSceneIn(t *testing.T, w *world, namespace string) *scene {
 	})
 	s.must(s.az(nil, "identity", "create", "--name", "id-"+namespace))
 	s.clientID = s.must(s.az(nil, "identity", "show", "--name", "id-"+namespace, "-o", "tsv", "--query", "clientId"))
-	s.clientParam, s.tenantParam = s.clientID, s.tenant
+	s.clientParam, s.tenantParam = s.clientID, tenant
 	return s
 }
 
@@ -94,6 +94,11 @@ func (s *scene) unfederate() {
 
 func (s *scene) applyClass() {
 	s.t.Helper()
+	s.apply(s.class("app-kv"))
+}
+
+// class is the scene's class under a name.
+func (s *scene) class(name string) string {
 	parameters := ""
 	for _, p := range [][2]string{
 		{"usePodIdentity", "false"}, {"clientID", s.clientParam}, {"keyvaultName", s.vaultParam}, {"tenantId", s.tenantParam},
@@ -107,15 +112,15 @@ func (s *scene) applyClass() {
 	if s.secretObjects != "" {
 		synced = "\n  secretObjects:\n  " + strings.ReplaceAll(strings.TrimSpace(s.secretObjects), "\n", "\n  ")
 	}
-	s.apply(fmt.Sprintf(`apiVersion: secrets-store.csi.x-k8s.io/v1
+	return fmt.Sprintf(`apiVersion: secrets-store.csi.x-k8s.io/v1
 kind: SecretProviderClass
-metadata: {name: app-kv}
+metadata: {name: %s}
 spec:
   provider: %s%s
   parameters:
 %s    objects: |
       %s
-`, s.provider, synced, parameters, indented))
+`, name, s.provider, synced, parameters, indented)
 }
 
 func (s *scene) apply(manifest string) {

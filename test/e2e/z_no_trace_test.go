@@ -34,11 +34,11 @@ func TestNoSecretLeavesATrace(t *testing.T) {
 		"events":   s.must(s.kubectl(nil, "get", "events", "-A", "-o", "yaml")),
 		"statuses": s.must(s.kubectl(nil, "get", "secretproviderclasspodstatuses", "-A", "-o", "yaml")),
 	}
-	for _, workload := range []string{"daemonset/secrets-store-csi-driver", "daemonset/secrets-store-provider-azure", "deployment/azure-emulator"} {
+	for _, workload := range []string{"daemonset/secrets-store-csi-driver", "daemonset/secrets-store-provider-azure", "deployment/azure-emulator", "deployment/vaultferry-webhook"} {
 		places["log of "+workload] = s.must(s.kubectl(nil, "-n", system, "logs", workload, "--all-containers"))
 	}
 	for selector, port := range map[string]string{
-		"app=secrets-store-csi-driver": "8095", "app=secrets-store-provider-azure": "8898",
+		"app=secrets-store-csi-driver": "8095", "app=secrets-store-provider-azure": "8898", "app=vaultferry-webhook": "8095",
 	} {
 		pod := s.must(s.kubectl(nil, "-n", system, "get", "pods", "-l", selector, "-o", "jsonpath={.items[0].metadata.name}"))
 		metrics := s.must(s.kubectl(nil, "get", "--raw", "/api/v1/namespaces/"+system+"/pods/"+pod+":"+port+"/proxy/metrics"))
