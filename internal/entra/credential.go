@@ -99,6 +99,10 @@ func (c *credential) share(ctx context.Context, login Login, scope, claims strin
 				err = reason.New(reason.Unexpected, "", "getting a token from Entra ID ended in a panic (%T)", p)
 			}
 		}()
+		// Who asked while the last exchange ended finds its token here, unless a service has rejected that too.
+		if kept := c.peek(scope); claims == "" && time.Now().Before(kept.renewAt) {
+			return kept.AccessToken, nil
+		}
 		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.tokens.config.Timeout)
 		defer cancel()
 		return c.exchange(detached, login, scope, claims)

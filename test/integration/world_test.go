@@ -181,8 +181,11 @@ func (w *world) background(run func(context.Context) error) func() {
 // startProvider starts a provider that reads every object anew.
 func (w *world) startProvider() {
 	w.t.Helper()
-	w.serve(0, func(reader *keyvault.Reader) provider.Fetcher { return reader })
+	w.serve(0, uncached)
 }
+
+// uncached reads every object anew.
+func uncached(reader *keyvault.Reader) provider.Fetcher { return reader }
 
 // serve starts a provider with the objects of a reader, which from now on answers publish, until the returned function or the test ends it.
 // patience, where not 0, is how long it waits for an answer of Azure in place of its defaults.
