@@ -39,6 +39,8 @@ const (
 	// authority is what existing providers expect in HTTP/2's :authority.
 	authority    = "localhost"
 	socketSuffix = ".sock"
+	// maxProviderText bounds what of a provider's error reaches kubelet and the pod status, whose conditions hold 32 KiB (metav1.Condition).
+	maxProviderText = 8 << 10
 )
 
 // ProvidersConfig says where providers are found.
@@ -246,10 +248,12 @@ func interrupted(err error) bool {
 }
 
 func (p *Providers) callError(ctx context.Context, name string, err error) error {
-	if known, ok := reason.From(err); ok {
+	if known, ok := reason.From(err); ok && eventReason.MatchString(known.Reason.Name) {
+		known.Message, known.Next = bounded(known.Message, maxProviderText), bounded(known.Next, maxProviderText)
 		return known
 	}
 	answer, _ := status.FromError(err)
+	said := bounded(answer.Message(), maxProviderText)
 	switch {
 	case ctx.Err() != nil:
 		return reason.New(reason.ProviderTimeout, "see the provider's log on this node", "provider %q did not answer in time", name)
@@ -257,15 +261,15 @@ func (p *Providers) callError(ctx context.Context, name string, err error) error
 		return reason.New(reason.ProviderAnswerTooLarge, "raise the driver's --max-call-recv-msg-size, or mount less",
 			"the answer of provider %q exceeds %d bytes", name, p.MaxAnswerBytes)
 	case interrupted(err):
-		return reason.New(reason.ProviderNotReady, "see the provider's pod on this node", "provider %q went away during the call: %s", name, answer.Message())
+		return reason.New(reason.ProviderNotReady, "see the provider's pod on this node", "provider %q went away during the call: %s", name, said)
 	}
-	return reason.New(reason.Reason{Name: reason.ProviderFailed.Name, Code: answer.Code()}, "", "provider %q: %s", name, answer.Message())
+	return reason.New(reason.Reason{Name: reason.ProviderFailed.Name, Code: answer.Code()}, "", "provider %q: %s", name, said)
 }
 
 func checkResponse(name string, response *v1alpha1.MountResponse) (*v1alpha1.MountResponse, error) {
 	if code := response.GetError().GetCode(); code != "" {
 		return nil, reason.New(reason.ProviderFailed, "see the provider's log on this node",
-			"provider %q: mount request failed with provider error code %s", name, code)
+			"provider %q: mount request failed with provider error code %s", name, bounded(code, maxProviderText))
 	}
 	// With notices, nothing is an answer: all objects are optional, and none is there.
 	if response.GetObjectVersion() == nil && response.GetNotices() == nil {

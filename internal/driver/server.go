@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -24,6 +25,9 @@ import (
 
 // stopTimeout is how long calls in flight may take to end when the driver stops. A call that is cut off is repeated by kubelet.
 const stopTimeout = 10 * time.Second
+
+// socketMode lets only root connect, as which kubelet runs.
+const socketMode = 0o600
 
 // NewCSIServer returns a gRPC server with the driver's CSI services.
 func NewCSIServer(identity *Identity, node *Node, log *slog.Logger) *grpc.Server {
@@ -45,11 +49,19 @@ func Listen(ctx context.Context, path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("removing an old socket: %w", err)
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+	// Linux gives the socket's file the mode of the socket, so that it is never there with a wider one (unix(7), "Pathname socket ownership
+	// and permissions").
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var failed error
+		err := raw.Control(func(fd uintptr) { failed = syscall.Fchmod(int(fd), socketMode) })
+		return errors.Join(err, failed)
+	}}
+	listener, err := config.Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("listening on %s: %w", path, err)
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
+	// Elsewhere the file has the mode of the process's umask up to here.
+	if err := os.Chmod(path, socketMode); err != nil {
 		return nil, errors.Join(fmt.Errorf("protecting socket %s: %w", path, err), listener.Close())
 	}
 	return listener, nil

@@ -44,9 +44,9 @@ func (p Payload) Write(root string, files []secret.File, gid *int) (changed bool
 	if err != nil {
 		return false, err
 	}
-	dir, err := os.OpenRoot(root)
+	dir, err := openRoot(root)
 	if err != nil {
-		return false, fmt.Errorf("opening volume: %w", err)
+		return false, err
 	}
 	defer dir.Close()
 	w := writer{Payload: p, root: dir, plan: plan, gid: gid}
@@ -73,9 +73,9 @@ func (p Payload) Holds(root string, files []secret.File, gid *int) (bool, error)
 	if err != nil {
 		return false, err
 	}
-	dir, err := os.OpenRoot(root)
+	dir, err := openRoot(root)
 	if err != nil {
-		return false, fmt.Errorf("opening volume: %w", err)
+		return false, err
 	}
 	defer dir.Close()
 	w := writer{Payload: p, root: dir, plan: plan, gid: gid}
@@ -93,8 +93,13 @@ func (p Payload) Holds(root string, files []secret.File, gid *int) (bool, error)
 
 // Published reports whether a complete payload was ever switched in at root, or adopted.
 func (Payload) Published(root string) (bool, error) {
+	dir, err := openRoot(root)
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
 	for _, sign := range []string{dataLink, foreignMark} {
-		_, err := os.Stat(path.Join(root, sign))
+		_, err := dir.Stat(sign)
 		switch {
 		case err == nil:
 			return true, nil
@@ -107,14 +112,19 @@ func (Payload) Published(root string) (bool, error) {
 
 // Adopt takes what a provider has written at root by itself for a complete payload, and reports whether there is anything.
 func (Payload) Adopt(root string) (bool, error) {
-	entries, err := os.ReadDir(root)
+	dir, err := openRoot(root)
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	entries, err := fs.ReadDir(dir.FS(), ".")
 	if err != nil {
 		return false, fmt.Errorf("reading volume: %w", err)
 	}
 	if len(entries) == 0 {
 		return false, nil
 	}
-	mark, err := os.OpenFile(path.Join(root, foreignMark), os.O_CREATE|os.O_WRONLY, 0o400)
+	mark, err := dir.OpenFile(foreignMark, os.O_CREATE|os.O_WRONLY, 0o400)
 	if err != nil {
 		return false, fmt.Errorf("marking the volume: %w", err)
 	}

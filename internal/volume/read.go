@@ -30,9 +30,9 @@ func (Payload) Read(root string) ([]secret.File, time.Time, error) {
 }
 
 func readOnce(root string) ([]secret.File, time.Time, error) {
-	volume, err := os.OpenRoot(root)
+	volume, err := openRoot(root)
 	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("opening volume: %w", err)
+		return nil, time.Time{}, err
 	}
 	defer volume.Close()
 	// The payload directory is read by its own name: behind ..data there may be another one at any moment.

@@ -26,13 +26,25 @@ func NewTmpfs(size int64) *Tmpfs { return &Tmpfs{size: size} }
 
 // Mounted reports whether target is the root of a mounted file system. A target that does not exist is not mounted.
 func (*Tmpfs) Mounted(target string) (bool, error) {
-	var info unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, target, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_BASIC_STATS, &info)
+	above, err := openDir(filepath.Dir(target))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
 	case err != nil:
-		return false, &os.PathError{Op: "statx", Path: target, Err: err}
+		return false, err
+	}
+	defer above.close()
+	return mountedIn(above, target)
+}
+
+func mountedIn(above dir, target string) (bool, error) {
+	var info unix.Statx_t
+	err := unix.Statx(above.fd, filepath.Base(target), unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_BASIC_STATS, &info)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, pathError("statx", target, err)
 	}
 	return info.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
 }
@@ -40,18 +52,20 @@ func (*Tmpfs) Mounted(target string) (bool, error) {
 // Mount makes target (with its parents, mode 0750) if it is missing and mounts a new tmpfs on it: limited in size, without
 // executables, set-user-id or devices, and kept out of swap where the kernel can.
 func (t *Tmpfs) Mount(target string) error {
-	if err := os.MkdirAll(target, 0o750); err != nil {
+	point, err := makeDir(target)
+	if err != nil {
 		return fmt.Errorf("making the mount point: %w", err)
 	}
+	defer point.close()
 	options := fmt.Sprintf("size=%d,mode=0755", t.size)
 	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	if !t.withoutSwapFlag.Load() {
-		err := unix.Mount("tmpfs", target, "tmpfs", flags, options+",noswap")
+		err := unix.Mount("tmpfs", point.path(), "tmpfs", flags, options+",noswap")
 		if !errors.Is(err, unix.EINVAL) {
 			return pathError("mount", target, err)
 		}
 	}
-	if err := unix.Mount("tmpfs", target, "tmpfs", flags, options); err != nil {
+	if err := unix.Mount("tmpfs", point.path(), "tmpfs", flags, options); err != nil {
 		return pathError("mount", target, err)
 	}
 	t.withoutSwapFlag.Store(true)
@@ -60,17 +74,30 @@ func (t *Tmpfs) Mount(target string) error {
 
 // Unmount unmounts everything mounted on target. A mount that somebody still uses is emptied and detached, so that the call does not
 // fail and the content is gone all the same.
-func (t *Tmpfs) Unmount(target string) error {
+func (*Tmpfs) Unmount(target string) error {
+	above, err := openDir(filepath.Dir(target))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	defer above.close()
+	return unmountIn(above, target)
+}
+
+func unmountIn(above dir, target string) error {
+	point := filepath.Join(above.path(), filepath.Base(target))
 	for {
-		mounted, err := t.Mounted(target)
+		mounted, err := mountedIn(above, target)
 		if err != nil || !mounted {
 			return err
 		}
-		switch err := unix.Unmount(target, unix.UMOUNT_NOFOLLOW); {
+		switch err := unix.Unmount(point, unix.UMOUNT_NOFOLLOW); {
 		case err == nil, errors.Is(err, unix.EINVAL): // EINVAL: unmounted by somebody else in between
 		case errors.Is(err, unix.EBUSY):
-			emptied := empty(target)
-			if err := unix.Unmount(target, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH); err != nil {
+			emptied := emptyIn(above, target)
+			if err := unix.Unmount(point, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH); err != nil {
 				return pathError("unmount", target, err)
 			}
 			if emptied != nil {
@@ -82,29 +109,51 @@ func (t *Tmpfs) Unmount(target string) error {
 	}
 }
 
-// Remove unmounts target and removes its directory. A target that does not exist is no error.
-func (t *Tmpfs) Remove(target string) error {
-	if err := t.Unmount(target); err != nil {
+// Remove unmounts target and removes its directory. A target that does not exist is no error, and of a symbolic link in its place, which is no
+// volume, the link itself is removed.
+func (*Tmpfs) Remove(target string) error {
+	above, err := openDir(filepath.Dir(target))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
 		return err
 	}
-	if err := empty(target); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	defer above.close()
+	if err := unmountIn(above, target); err != nil {
+		return err
+	}
+	if err := emptyIn(above, target); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("emptying the mount point: %w", err)
 	}
-	if err := os.Remove(target); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("removing the mount point: %w", err)
+	if err := os.Remove(filepath.Join(above.path(), filepath.Base(target))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing the mount point %s: %w", target, err)
 	}
 	return nil
 }
 
-// empty removes the entries of dir. It stays on dir's file system.
-func empty(dir string) error {
-	entries, err := os.ReadDir(dir)
+// emptyIn removes the entries of target if it is a directory. It stays on target's file system.
+func emptyIn(above dir, target string) error {
+	inside, err := openDirAt(above.fd, filepath.Base(target))
+	switch {
+	case errors.Is(err, errLink), errors.Is(err, unix.ENOTDIR):
+		return nil
+	case err != nil:
+		return err
+	}
+	defer inside.close()
+	root, err := os.OpenRoot(inside.path())
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	entries, err := fs.ReadDir(root.FS(), ".")
 	if err != nil {
 		return err
 	}
 	var failures []error
 	for _, entry := range entries {
-		failures = append(failures, os.RemoveAll(filepath.Join(dir, entry.Name())))
+		failures = append(failures, root.RemoveAll(entry.Name()))
 	}
 	return errors.Join(failures...)
 }

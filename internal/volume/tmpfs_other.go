@@ -6,7 +6,9 @@ package volume
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
 )
 
 // Tmpfs needs Linux; elsewhere every call fails.
@@ -26,5 +28,13 @@ func (*Tmpfs) Unmount(string) error { return errors.ErrUnsupported }
 
 // Remove fails.
 func (*Tmpfs) Remove(string) error { return errors.ErrUnsupported }
+
+func openRoot(path string) (*os.Root, error) {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening volume: %w", err)
+	}
+	return root, nil
+}
 
 func groupOf(fs.FileInfo) int { return -1 }
