@@ -26,6 +26,8 @@ recipe() {
     chartgen) module=chartgen package=. ;;
     image) module=image package=. ;;
     plugin) module=plugin package=. ;;
+    sbom) module=sbom package=. ;;
+    govulncheck) module=vuln package=golang.org/x/vuln/cmd/govulncheck ;;
     helm3)
       module=helm3 package=helm.sh/helm/v3/cmd/helm
       # Helm 3 takes its own version and the Kubernetes version that it
@@ -44,7 +46,7 @@ recipe() {
       ;;
     *)
       echo "tool.sh: no tool is called \"$1\"; the tools are golangci-lint, controller-gen, protoc-gen-go," \
-        "protoc-gen-go-grpc, chartgen, image, plugin, helm3 and helm4" >&2
+        "protoc-gen-go-grpc, chartgen, image, plugin, sbom, govulncheck, helm3 and helm4" >&2
       return 2
       ;;
   esac
