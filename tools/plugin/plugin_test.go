@@ -120,9 +120,6 @@ func TestManifestAgreesWithTheArchives(t *testing.T) {
 				t.Errorf("%s: file %+v", name, f)
 			}
 		}
-		if windows := strings.HasSuffix(p.Bin, ".exe"); windows != strings.HasPrefix(name, "windows/") {
-			t.Errorf("%s: the program is called %s", name, p.Bin)
-		}
 	}
 	if !slices.Equal(described, platforms) {
 		t.Errorf("the manifest describes %q, the Makefile builds %q", described, platforms)

@@ -25,13 +25,6 @@ const (
 // Binary is the program for one platform, as Go names it.
 type Binary struct{ OS, Arch, File string }
 
-func (b Binary) program() string {
-	if b.OS == "windows" {
-		return program + ".exe"
-	}
-	return program
-}
-
 // archive is a gzipped tar of the program and the license, without times and owners.
 func (b Binary) archive(content, licenseText []byte) ([]byte, error) {
 	var packed bytes.Buffer
@@ -41,7 +34,7 @@ func (b Binary) archive(content, licenseText []byte) ([]byte, error) {
 		name    string
 		mode    int64
 		content []byte
-	}{{license, 0o644, licenseText}, {b.program(), 0o755, content}} {
+	}{{license, 0o644, licenseText}, {program, 0o755, content}} {
 		if err := files.WriteHeader(&tar.Header{Name: file.name, Mode: file.mode, Size: int64(len(file.content)), Typeflag: tar.TypeReg, Format: tar.FormatUSTAR}); err != nil {
 			return nil, err
 		}
@@ -104,7 +97,7 @@ func (r *Release) add(b Binary, archive []byte) string {
 	sum := sha256.Sum256(archive)
 	r.platforms = append(r.platforms, platform{
 		Selector: selector{map[string]string{"os": b.OS, "arch": b.Arch}}, URI: r.URL + "/" + r.Version + "/" + name, SHA256: hex.EncodeToString(sum[:]),
-		Files: []file{{b.program(), "."}, {license, "."}}, Bin: b.program(),
+		Files: []file{{program, "."}, {license, "."}}, Bin: program,
 	})
 	return name
 }
