@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // classWith is a class called name; changes replace texts of one that is right.
@@ -169,6 +171,11 @@ func TestPolicyMakesTheLabelMandatory(t *testing.T) {
 			t.Errorf("%s: kubectl says %q, want %q", name, said, tc.want)
 		}
 	}
+	s.must(s.kubectl(nil, "-n", s.namespace, "scale", "deployment", "app", "--replicas=1"))
+	s.eventually("the pod of what was unlabelled before", time.Minute, func() (bool, string) {
+		pods, err := s.kube.CoreV1().Pods(s.namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "app=app"})
+		return err == nil && len(pods.Items) == 1, fmt.Sprintf("%v", err)
+	})
 	s.apply(deployment(labelled, "app-kv"))
 	if said := s.tried(deployment("app: app", "app-kv")); !strings.Contains(said, refusal) {
 		t.Errorf("of a label that goes, kubectl says %q", said)
