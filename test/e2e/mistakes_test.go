@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +21,15 @@ type mistake struct {
 	// code is the gRPC code that kubelet reports; says is what the event tells.
 	code string
 	says []string
+	// applied says what the API server does when it is applied where the webhook checks: refuse the class, or warn of the pod. Empty where only
+	// Azure, or the cluster as it is at that time, can know.
+	applied string
 }
+
+const (
+	refusesClass = "refuses the class"
+	warnsOfPod   = "warns of the pod"
+)
 
 func federated(f federation) func(*scene) {
 	return func(s *scene) { s.grant(); s.federate(f) }
@@ -49,62 +59,62 @@ func mistakes() map[string]mistake {
 	return map[string]mistake{
 		"class-missing": {
 			wrongClass(func(s *scene) { s.objects = "" }), rightClass, "NotFound",
-			[]string{"ClassNotFound: failed to get secretproviderclass class-missing/app-kv", "not found"},
+			[]string{"ClassNotFound: failed to get secretproviderclass class-missing/app-kv", "not found"}, warnsOfPod,
 		},
 		"provider-mistyped": {
 			wrongClass(func(s *scene) { s.provider = "azrue" }), rightClass, "NotFound",
-			[]string{"ProviderNotFound", "did you mean spec.provider: azure?"},
+			[]string{"ProviderNotFound", "did you mean spec.provider: azure?"}, "",
 		},
-		"objects-not-yaml": {objects("array:\n  - |\n    objectName: \"a\n"), rightClass, "InvalidArgument", []string{"ObjectsInvalid", "line"}},
+		"objects-not-yaml": {objects("array:\n  - |\n    objectName: \"a\n"), rightClass, "InvalidArgument", []string{"ObjectsInvalid", "line"}, refusesClass},
 		"unknown-type": {
-			objects(one("objectName: api-key\nobjectType: secrte")), rightClass, "InvalidArgument", []string{"ObjectsInvalid", "secrte"},
+			objects(one("objectName: api-key\nobjectType: secrte")), rightClass, "InvalidArgument", []string{"ObjectsInvalid", "secrte"}, refusesClass,
 		},
 		"no-vault": {
-			wrongClass(func(s *scene) { s.vaultParam = "" }), rightClass, "InvalidArgument", []string{"keyvaultName is not provided"},
+			wrongClass(func(s *scene) { s.vaultParam = "" }), rightClass, "InvalidArgument", []string{"keyvaultName is not provided"}, refusesClass,
 		},
-		"no-tenant": {wrongClass(func(s *scene) { s.tenantParam = "" }), rightClass, "InvalidArgument", []string{"tenantId is not provided"}},
-		"no-client": {wrongClass(func(s *scene) { s.clientParam = "" }), rightClass, "InvalidArgument", []string{"clientID"}},
+		"no-tenant": {wrongClass(func(s *scene) { s.tenantParam = "" }), rightClass, "InvalidArgument", []string{"tenantId is not provided"}, refusesClass},
+		"no-client": {wrongClass(func(s *scene) { s.clientParam = "" }), rightClass, "InvalidArgument", []string{"clientID"}, warnsOfPod},
 		"vault-name": {
-			wrongClass(func(s *scene) { s.vaultParam = "kv_prod" }), rightClass, "InvalidArgument", []string{"VaultNameInvalid", "Invalid vault name"},
+			wrongClass(func(s *scene) { s.vaultParam = "kv_prod" }), rightClass, "InvalidArgument", []string{"VaultNameInvalid", "Invalid vault name"}, refusesClass,
 		},
 		"path-escape": {
 			objects(one("objectName: api-key\nobjectType: secret\nobjectAlias: ../../etc/passwd")), rightClass, "InvalidArgument",
-			[]string{"must not contain '..'"},
+			[]string{"must not contain '..'"}, refusesClass,
 		},
 		"wrong-subject": {
 			federated(federation{subject: "system:serviceaccount:wrong-subject:app-sas"}), refederate, "Unauthenticated",
-			[]string{"FederatedSubjectMismatch", "AADSTS700213", "az identity federated-credential create"},
+			[]string{"FederatedSubjectMismatch", "AADSTS700213", "az identity federated-credential create"}, "",
 		},
 		"wrong-issuer": {
 			federated(federation{issuer: "https://oidc.example.com/"}), refederate, "Unauthenticated",
-			[]string{"FederatedIssuerMismatch", "AADSTS700211"},
+			[]string{"FederatedIssuerMismatch", "AADSTS700211"}, "",
 		},
 		"wrong-audience": {
 			federated(federation{audience: "api://SomethingElse"}), refederate, "Unauthenticated",
-			[]string{"FederatedAudienceMismatch", "AADSTS700212"},
+			[]string{"FederatedAudienceMismatch", "AADSTS700212"}, "",
 		},
 		"no-role": {
 			func(s *scene) { s.federate(federation{}) }, (*scene).grant, "PermissionDenied",
-			[]string{"VaultForbidden", "Key Vault Secrets User", "az role assignment create"},
+			[]string{"VaultForbidden", "Key Vault Secrets User", "az role assignment create"}, "",
 		},
 		"object-missing": {
-			objects(one("objectName: nothing-here\nobjectType: secret")), rightClass, "NotFound", []string{"ObjectNotFound", "nothing-here", vault},
+			objects(one("objectName: nothing-here\nobjectType: secret")), rightClass, "NotFound", []string{"ObjectNotFound", "nothing-here", vault}, "",
 		},
 		"object-disabled": {
-			objects(one("objectName: disabled\nobjectType: secret")), rightClass, "FailedPrecondition", []string{"ObjectDisabled", "disabled"},
+			objects(one("objectName: disabled\nobjectType: secret")), rightClass, "FailedPrecondition", []string{"ObjectDisabled", "disabled"}, "",
 		},
 		"vault-unresolved": {
-			wrongClass(func(s *scene) { s.vaultParam = "kv-typo" }), rightClass, "NotFound", []string{"VaultNotFound", "kv-typo"},
+			wrongClass(func(s *scene) { s.vaultParam = "kv-typo" }), rightClass, "NotFound", []string{"VaultNotFound", "kv-typo"}, "",
 		},
 		"entra-unreachable": {
-			faulty("--service", "entra", "--identity", "id-entra-unreachable", "--blackhole"), clearFaults, "Unavailable", []string{"EntraUnreachable"},
+			faulty("--service", "entra", "--identity", "id-entra-unreachable", "--blackhole"), clearFaults, "Unavailable", []string{"EntraUnreachable"}, "",
 		},
 		"vault-unreachable": {
-			faulty("--service", "vault", "--identity", "id-vault-unreachable", "--blackhole"), clearFaults, "Unavailable", []string{"VaultUnreachable"},
+			faulty("--service", "vault", "--identity", "id-vault-unreachable", "--blackhole"), clearFaults, "Unavailable", []string{"VaultUnreachable"}, "",
 		},
 		"throttled": {
 			faulty("--service", "vault", "--identity", "id-throttled", "--status", "429", "--retry-after", "2s"), clearFaults,
-			"ResourceExhausted", []string{"VaultThrottled"},
+			"ResourceExhausted", []string{"VaultThrottled"}, "",
 		},
 	}
 }
@@ -119,7 +129,8 @@ func faulty(args ...string) func(*scene) {
 
 func clearFaults(s *scene) { s.must(s.az(nil, "fault", "clear")) }
 
-// Each mistake is named in an event on the pod, with what to do, on one line; mended, the pod starts without a restart of anything.
+// Each mistake is named in an event on the pod, with what to do, on one line. The command line names the same reason with the same words, and so does the
+// API server where it can know when the manifests are applied. Mended, the pod starts without a restart of anything.
 func TestMistakesAreExplainedAndMended(t *testing.T) {
 	scenes := map[string]*scene{}
 	for name, m := range mistakes() {
@@ -136,7 +147,7 @@ func TestMistakesAreExplainedAndMended(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := scenes[name]
 			s.t = t
-			s.awaitEvent(m)
+			s.sameEverywhere(m, s.awaitEvent(m))
 		})
 	}
 	for name, m := range mistakes() {
@@ -156,7 +167,8 @@ func TestMistakesAreExplainedAndMended(t *testing.T) {
 	}
 }
 
-func (s *scene) awaitEvent(m mistake) {
+// awaitEvent waits for the event of a mistake and returns what it says, from the reason on.
+func (s *scene) awaitEvent(m mistake) (text string) {
 	s.t.Helper()
 	s.eventually("the event", time.Minute, func() (bool, string) {
 		for _, event := range s.events("app") {
@@ -172,11 +184,63 @@ func (s *scene) awaitEvent(m mistake) {
 				s.t.Errorf("not one plain line: %q", event.Message)
 			}
 			s.t.Logf("%s after the pod was made: %s", event.FirstTimestamp.Sub(s.created("app")), event.Message)
+			text = event.Message
+			if at := reasonIn.FindStringIndex(text); at != nil {
+				text = text[at[0]:]
+			}
 			return true, ""
 		}
 		return false, s.lastEvent("app")
 	})
+	return text
 }
+
+// reasonIn finds the name of a reason in an event's text.
+var reasonIn = regexp.MustCompile(`[A-Z][a-z]+[A-Z][A-Za-z]+: `)
+
+// sameEverywhere holds the words of a pod's event against those of explain, of lint and of the API server.
+func (s *scene) sameEverywhere(m mistake, event string) {
+	s.t.Helper()
+	reason, _, _ := strings.Cut(event, ": ")
+	s.eventually("explain to name "+reason, time.Minute, func() (bool, string) {
+		e := s.explain("pod/app")
+		if e.Reason != reason || e.Fix == "" {
+			return false, fmt.Sprintf("%s: %s, mended by %q", e.Broken, e.Reason, e.Fix)
+		}
+		command := azCommand.FindString(event)
+		return strings.HasPrefix(e.Fix, command), fmt.Sprintf("explain mends it with %q, the event with %q", e.Fix, command)
+	})
+	if m.applied == "" {
+		return
+	}
+	s.watched()
+	if m.applied == warnsOfPod {
+		s.sameWords("the pod is applied", event, reason, s.tried(s.pod("copy", "")), "Warning: ")
+		return
+	}
+	s.sameWords("the class is applied", event, reason, s.tried(s.class("copy")), "is invalid")
+	said, code := s.cli(nil, "lint")
+	s.sameWords("lint looks", event, reason, said, "1 error")
+	if code != 3 {
+		s.t.Errorf("exit code %d of lint", code)
+	}
+}
+
+// sameWords wants that what is said about a reason is in the event, which may say before that what was to be done when it happened.
+func (s *scene) sameWords(when, event, reason, said, want string) {
+	s.t.Helper()
+	found := regexp.MustCompile(reason + `[: ] *(.+)`).FindStringSubmatch(said)
+	if found == nil || !strings.Contains(said, want) {
+		s.t.Errorf("the event says %q; when %s: %q", event, when, said)
+		return
+	}
+	if words := strings.TrimSpace(found[1]); !strings.Contains(event, words) {
+		s.t.Errorf("when %s: %q; the event says %q", when, words, event)
+	}
+}
+
+// azCommand finds the first words of a command of Azure's in a text.
+var azCommand = regexp.MustCompile(`az [a-z]+ [a-z-]+ [a-z]+`)
 
 // created is when a pod was made, to the second.
 func (s *scene) created(pod string) time.Time {
