@@ -17,6 +17,8 @@ WITH_demo-app   := --link /ls --link /cat --link /env
 PLUGIN_PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 # Without the tracing pages of gRPC, which nobody serves, 3 MB of templates stay out of every process of a node.
 NODE     := grpcnotrace
+# The provider's HTTPS clients speak HTTP/1.1, over a few connections that are kept. gRPC has its own HTTP/2.
+PROVIDER := $(NODE),nethttpomithttp2
 GO_BUILD := CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) go build -trimpath -ldflags '$(LDFLAGS)'
 
 .PHONY: help
@@ -32,7 +34,7 @@ build: ## Build the static binaries for Linux into dist/
 	@mkdir -p $(DIST)/$(PLATFORM)
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/vaultferry ./cmd/vaultferry
 	$(GO_BUILD) -tags vaultferry_driver,$(NODE) -o $(DIST)/$(PLATFORM)/vaultferry-driver ./cmd/vaultferry
-	$(GO_BUILD) -tags vaultferry_provider,$(NODE) -o $(DIST)/$(PLATFORM)/vaultferry-provider ./cmd/vaultferry
+	$(GO_BUILD) -tags vaultferry_provider,$(PROVIDER) -o $(DIST)/$(PLATFORM)/vaultferry-provider ./cmd/vaultferry
 	$(GO_BUILD) -tags vaultferry_webhook,$(NODE) -o $(DIST)/$(PLATFORM)/vaultferry-webhook ./cmd/vaultferry
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/azure-emulator ./cmd/azure-emulator
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/kubectl-vaultferry ./cmd/kubectl-vaultferry

@@ -12,7 +12,7 @@ import (
 func TestABuildForOneProcessLinksNoOther(t *testing.T) {
 	const ours = "github.com/vaultferry/vaultferry/internal/"
 	for tag, foreign := range map[string][]string{
-		"vaultferry_provider,grpcnotrace": {"k8s.io/", "golang.org/x/net/trace", "html/template", ours + "driver", ours + "webhook", ours + "reason/catalog", ours + "emulator"},
+		"vaultferry_provider,grpcnotrace,nethttpomithttp2": {"k8s.io/", "golang.org/x/net/trace", "html/template", ours + "driver", ours + "webhook", ours + "reason/catalog", ours + "emulator"},
 		"vaultferry_driver,grpcnotrace": {
 			"golang.org/x/net/trace", "github.com/Azure/", ours + "provider", ours + "keyvault", ours + "webhook", ours + "reason/catalog", ours + "emulator",
 		},
