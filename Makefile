@@ -97,7 +97,7 @@ bench-provider-memory: build ## Measure the memory of the Azure provider with 1,
 	go run ./bench/provider-memory --provider=$(DIST)/$(PLATFORM)/vaultferry-provider --emulator=$(DIST)/$(PLATFORM)/azure-emulator $(BENCH_FLAGS)
 
 .PHONY: bench-webhook
-bench-webhook: cluster images ## Measure the webhook with 10,000 ServiceAccounts and 2,000 pods at once, on a local cluster (root); see docs/footprint.md
+bench-webhook: cluster images ## Measure the webhook with 10,000 ServiceAccounts and 2,000 pods at once, on a local cluster (root); see docs/webhook.md
 	VERSION=$(VERSION) bench/webhook/run.sh $(BENCH_FLAGS)
 
 .PHONY: lint
