@@ -59,7 +59,7 @@ func TestWebhookConfiguration(t *testing.T) {
 			Namespace: "kube-system", Name: webhookName, Path: new("/mutate-v1-pod"), Port: new(int32(443)),
 		}},
 		FailurePolicy: new(admissionv1.Fail), MatchPolicy: new(admissionv1.Equivalent), ReinvocationPolicy: new(admissionv1.IfNeededReinvocationPolicy),
-		SideEffects: new(admissionv1.SideEffectClassNone), TimeoutSeconds: new(int32(5)),
+		SideEffects: new(admissionv1.SideEffectClassNone), TimeoutSeconds: new(int32(10)),
 		ObjectSelector:    &metav1.LabelSelector{MatchLabels: map[string]string{"azure.workload.identity/use": "true"}},
 		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "payments"}},
 		Rules: []admissionv1.RuleWithOperations{{
