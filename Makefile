@@ -92,6 +92,12 @@ test-modules: cluster ## Run the tests of the nested modules; as root they start
 test-e2e: cluster images ## Run the end-to-end tests on a local cluster (root)
 	VERSION=$(VERSION) go test -count=1 -timeout 40m ./test/e2e
 
+.PHONY: bench
+bench: build cluster ## Measure what a node costs: publish, refresh, memory, requests, growth (root, Linux); see bench/README.md
+	"$$(tools/tool.sh helm4)" template vaultferry charts/vaultferry --namespace kube-system --set enableSecretRotation=true > $(DIST)/bench.yaml
+	go build -o $(DIST)/bench ./bench/node
+	$(DIST)/bench --driver=$(DIST)/$(PLATFORM)/vaultferry-driver --provider=$(DIST)/$(PLATFORM)/vaultferry-provider --emulator=$(DIST)/$(PLATFORM)/azure-emulator $(BENCH_FLAGS)
+
 .PHONY: bench-provider-memory
 bench-provider-memory: build ## Measure the memory of the Azure provider with 1,000 objects in use; see docs/footprint.md
 	go run ./bench/provider-memory --provider=$(DIST)/$(PLATFORM)/vaultferry-provider --emulator=$(DIST)/$(PLATFORM)/azure-emulator $(BENCH_FLAGS)

@@ -21,8 +21,13 @@ import (
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
 
-// lookTimeout bounds the reads of a pod and a ServiceAccount. No mount waits for them.
-const lookTimeout = 10 * time.Second
+const (
+	// lookTimeout bounds the reads of a pod and a ServiceAccount. No mount waits for them.
+	lookTimeout = 10 * time.Second
+	// lookWorkers is for how many pods they are made at a time, so that a node full of pods that start at once is not a burst of
+	// requests, each with a pod in memory.
+	lookWorkers = 2
+)
 
 // Accounts reads ServiceAccounts.
 type Accounts interface {
@@ -40,6 +45,8 @@ type PodReader interface {
 // own containers the identity, the class reads with another identity than the one that its ServiceAccount names, or a container will not see a rotation.
 func (n *Node) tellMismatches(ctx context.Context, p publication, class *v1.SecretProviderClass) {
 	n.background.Go(func() {
+		n.looks <- struct{}{}
+		defer func() { <-n.looks }()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
 		defer cancel()
 		for _, mismatch := range append(n.podMismatches(ctx, p, class), n.otherIdentity(ctx, p, class)) {

@@ -88,13 +88,14 @@ type Node struct {
 	payload volume.Payload
 	locks   *locks
 	volumes *volumes
-	// background holds what no call waits for.
+	// background holds what no call waits for; looks bounds how much of it reads from the API server at a time.
 	background sync.WaitGroup
+	looks      chan struct{}
 }
 
 // NewNode returns a Node. It serves without [Node.Run], but refreshes only when kubelet calls.
 func NewNode(c NodeConfig) *Node {
-	n := &Node{NodeConfig: c, locks: newLocks(), volumes: newVolumes()}
+	n := &Node{NodeConfig: c, locks: newLocks(), volumes: newVolumes(), looks: make(chan struct{}, lookWorkers)}
 	c.Classes.Notify(n.classChanged)
 	c.Metrics.follow(n.volumes)
 	return n

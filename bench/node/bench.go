@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// bench is what all measurements share.
+type bench struct {
+	options    options
+	dir        string
+	progress   io.Writer
+	server     *apiServer
+	azure      *azure
+	cluster    *cluster
+	kubeconfig string
+	results    []result
+	growth     []growth
+	// generation counts the values that were written to the vault.
+	generation int
+}
+
+// group is a part of the table.
+type group struct {
+	name string
+	run  func(*bench, context.Context) error
+}
+
+func groups() []group {
+	return []group{
+		{"publish", (*bench).publishes},
+		{"refresh", (*bench).refreshes},
+		{"memory", (*bench).memory},
+		{"faults", (*bench).faults},
+		{"lag", (*bench).lag},
+		{"growth", (*bench).grow},
+	}
+}
+
+func groupNames() []string {
+	var names []string
+	for _, g := range groups() {
+		names = append(names, g.name)
+	}
+	return names
+}
+
+func (o options) groups() []group {
+	var chosen []group
+	for _, g := range groups() {
+		if o.only == "" || slices.Contains(strings.Split(o.only, ","), g.name) {
+			chosen = append(chosen, g)
+		}
+	}
+	return chosen
+}
+
+// all starts what is needed, measures, and stops it again.
+func (b *bench) all(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(append(b.stop(), err)...) }()
+	began := time.Now()
+	b.say("starting API server and emulator")
+	if err := b.start(ctx); err != nil {
+		return err
+	}
+	for _, g := range b.options.groups() {
+		b.say("%s (%s so far)", g.name, time.Since(began).Round(time.Second))
+		if err := g.run(b, ctx); err != nil {
+			return fmt.Errorf("%s: %w", g.name, err)
+		}
+	}
+	b.say("done in %s", time.Since(began).Round(time.Second))
+	return nil
+}
+
+func (b *bench) say(format string, args ...any) {
+	fmt.Fprintf(b.progress, "bench: "+format+"\n", args...)
+}
+
+func (b *bench) start(ctx context.Context) error {
+	program, err := kubernetesProgram(ctx, b.options.cluster)
+	if err != nil {
+		return err
+	}
+	manifests, err := os.ReadFile(b.options.manifests)
+	if err != nil {
+		return fmt.Errorf("reading the rendered chart (make bench renders it): %w", err)
+	}
+	if b.server, err = startAPIServer(ctx, b.dir, program); err != nil {
+		return err
+	}
+	if b.azure, err = startAzure(ctx, b.dir, b.options.emulator, b.server.keys, b.options.latency); err != nil {
+		return err
+	}
+	if err := b.server.apply(ctx, manifests); err != nil {
+		return err
+	}
+	if err := eventually(ctx, 30*time.Second, 100*time.Millisecond, func(ctx context.Context) error {
+		return b.server.rest.Get().AbsPath("/apis", classResource().Group, classResource().Version, "namespaces", "default", classResource().Resource).Do(ctx).Error()
+	}); err != nil {
+		return fmt.Errorf("the API server does not serve classes: %w", err)
+	}
+	if b.cluster, err = newCluster(ctx, b.server); err != nil {
+		return err
+	}
+	// The driver's own rights: the token of its pod, which is bound to the node.
+	const home, name = "kube-system", "secrets-store-csi-driver"
+	driver, err := b.cluster.pod(ctx, home, name, name)
+	if err != nil {
+		return err
+	}
+	token, _, err := b.cluster.token(ctx, home, driver)
+	if err != nil {
+		return err
+	}
+	if b.kubeconfig, err = b.server.kubeconfig("driver", token); err != nil {
+		return err
+	}
+	if b.options.csiSocket != "" && b.options.command == "" {
+		b.say("waiting for a driver on %s; start it with %s", b.options.csiSocket, strings.Join(b.environment(nodeSettings{refresh: b.options.interval}), " "))
+	}
+	return nil
+}
+
+func (b *bench) stop() []error {
+	errs := []error{unmountAll(filepath.Join(b.dir, "pods"))}
+	if b.azure != nil {
+		errs = append(errs, b.azure.process.stop())
+	}
+	return append(errs, b.server.stop()...)
+}
+
+// withNode runs a measurement on a driver and a provider of its own.
+func (b *bench) withNode(ctx context.Context, s nodeSettings, measure func(*node) error) error {
+	n, err := b.startNode(ctx, s)
+	if err != nil {
+		return err
+	}
+	err = measure(n)
+	if err != nil {
+		for _, p := range []*process{n.driver, n.provider} {
+			if p != nil {
+				err = p.withLog(err)
+			}
+		}
+	}
+	return errors.Join(err, n.stop(), unmountAll(filepath.Join(b.dir, "pods")))
+}
+
+// next names a new generation of values.
+func (b *bench) next() string {
+	b.generation++
+	return fmt.Sprintf("g%d", b.generation)
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// process is one that the benchmark started.
+type process struct {
+	name    string
+	log     string
+	command *exec.Cmd
+}
+
+// start starts a program whose output goes to a log in dir.
+func start(ctx context.Context, dir, name string, env []string, path string, args ...string) (*process, error) {
+	p := &process{name: name, log: filepath.Join(dir, name+".log")}
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()                                                          // the child has its own
+	p.command = exec.CommandContext(context.WithoutCancel(ctx), path, args...) //nolint:gosec // the command line says which binary
+	p.command.Env = append(os.Environ(), env...)
+	p.command.Stdout, p.command.Stderr = log, log
+	// Ctrl-C at a terminal reaches the group of whoever is in front; what the benchmark started ends in its order.
+	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := p.command.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	return p, nil
+}
+
+// stop ends the process: asks first, and kills after ten seconds.
+func (p *process) stop() error {
+	if p == nil {
+		return nil
+	}
+	_ = p.command.Process.Signal(syscall.SIGCONT)
+	_ = p.command.Process.Signal(syscall.SIGTERM)
+	timer := time.AfterFunc(10*time.Second, func() { _ = p.command.Process.Kill() })
+	defer timer.Stop()
+	err := p.command.Wait()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGTERM {
+		return nil // it has no handler
+	}
+	if err != nil {
+		return p.withLog(fmt.Errorf("%s: %w", p.name, err))
+	}
+	return nil
+}
+
+// pause and resume stop the process for a while, as a node does that is suspended.
+func (p *process) pause() error  { return p.command.Process.Signal(syscall.SIGSTOP) }
+func (p *process) resume() error { return p.command.Process.Signal(syscall.SIGCONT) }
+
+// withLog adds the end of the process's log.
+func (p *process) withLog(err error) error {
+	log, readErr := os.ReadFile(p.log)
+	if readErr != nil || len(log) == 0 {
+		return err
+	}
+	const most = 2000
+	return fmt.Errorf("%w; the log of %s ends with: %s", err, p.name, log[max(0, len(log)-most):])
+}
+
+// memory returns a line of /proc/<pid>/status, in bytes (proc_pid_status(5)): VmRSS for the resident set, VmHWM for the most that it ever was.
+func (p *process) memory(key string) (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.command.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, key+":"); ok {
+			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, fmt.Errorf("/proc/%d/status has no %s", p.command.Process.Pid, key)
+}
+
+// cpu returns the processor time that the process took so far (proc_pid_stat(5), utime and stime, in ticks of 10 ms).
+func (p *process) cpu() (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.command.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	// The name, in parentheses, may hold anything.
+	_, rest, _ := strings.Cut(string(text[strings.LastIndexByte(string(text), ')'):]), " ")
+	fields := strings.Fields(rest)
+	const utime, stime, tick = 11, 12, 10 * time.Millisecond
+	if len(fields) <= stime {
+		return 0, fmt.Errorf("/proc/%d/stat has no times", p.command.Process.Pid)
+	}
+	user, err := strconv.ParseInt(fields[utime], 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	system, err := strconv.ParseInt(fields[stime], 10, 64)
+	return time.Duration(user+system) * tick, err
+}
+
+// eventually asks again until check returns nil, and returns its last error otherwise.
+func eventually(ctx context.Context, most, pause time.Duration, check func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	for {
+		err := check(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("not within %s", most), err)
+		case <-time.After(pause):
+		}
+	}
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package volume_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/vaultferry/vaultferry/internal/secret"
+	"github.com/vaultferry/vaultferry/internal/volume"
+)
+
+// BenchmarkWrite writes five secrets, as long as connection strings, to a directory: the temporary one, which should be on a tmpfs.
+//
+//	TMPDIR=/dev/shm go test -run '^$' -bench Write ./internal/volume
+func BenchmarkWrite(b *testing.B) {
+	files := func(generation int) []secret.File {
+		var all []secret.File
+		for i := range 5 {
+			content := fmt.Sprintf("%d%s", generation, strings.Repeat("s", 127))
+			all = append(all, secret.File{Path: fmt.Sprintf("secret-%d", i), Mode: 0o644, Content: secret.New([]byte(content))})
+		}
+		return all
+	}
+	var payload volume.Payload
+	write := func(b *testing.B, root string, files []secret.File, want bool) {
+		if changed, err := payload.Write(root, files, nil); err != nil || changed != want {
+			b.Fatal(changed, err)
+		}
+	}
+	b.Run("changed", func(b *testing.B) {
+		root := b.TempDir()
+		generations := [][]secret.File{files(0), files(1)}
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			write(b, root, generations[i%2], true)
+		}
+	})
+	b.Run("unchanged", func(b *testing.B) {
+		root, same := b.TempDir(), files(0)
+		write(b, root, same, true)
+		b.ReportAllocs()
+		for b.Loop() {
+			write(b, root, same, false)
+		}
+	})
+	b.Run("verify", func(b *testing.B) {
+		root, same := b.TempDir(), files(0)
+		write(b, root, same, true)
+		b.ReportAllocs()
+		for b.Loop() {
+			if holds, err := payload.Holds(root, same, nil); err != nil || !holds {
+				b.Fatal(holds, err)
+			}
+		}
+	})
+}
