@@ -24,7 +24,7 @@ import (
 )
 
 // unusedSecrets are types of Secrets that no pod template refers to. They are the bulk of many clusters.
-const unusedSecrets = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token,type!=bootstrap.kubernetes.io/token"
+const unusedSecrets = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token,type!=bootstrap.kubernetes.io/token" //nolint:gosec // types of Secrets, and none of their content
 
 // watched is one kind in one namespace, or in all.
 type watched struct {
