@@ -91,8 +91,12 @@ func (b *bench) measure(ctx context.Context, n *node, r result, work func(*resul
 	if err != nil {
 		return nil, err
 	}
+	finish := b.profiled(ctx, n, r.Name)
 	if err := work(&r); err != nil {
 		return nil, fmt.Errorf("%s: %w", r.Name, err)
+	}
+	if err := finish(); err != nil {
+		return nil, fmt.Errorf("%s: taking profiles: %w", r.Name, err)
 	}
 	after, err := b.settled(ctx, n)
 	if err != nil {

@@ -230,10 +230,24 @@ func (w *writer) writeFile(stamp string, f secret.File) error {
 	if err := w.makeParents(stamp, path.Dir(f.Path)); err != nil {
 		return err
 	}
-	if err := w.root.WriteFile(name, f.Content.Reveal(), 0o600); err != nil {
+	file, err := w.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
 		return err
 	}
-	return w.own(name, w.modeOf(f))
+	return errors.Join(w.fill(file, f), file.Close())
+}
+
+// fill writes and owns a new file by its descriptor: by name, each step would open the payload directory again.
+func (w *writer) fill(file *os.File, f secret.File) error {
+	if _, err := file.Write(f.Content.Reveal()); err != nil {
+		return err
+	}
+	if w.gid != nil {
+		if err := file.Chown(0, *w.gid); err != nil {
+			return err
+		}
+	}
+	return file.Chmod(w.modeOf(f))
 }
 
 func (w *writer) makeParents(stamp, dir string) error {

@@ -326,20 +326,3 @@ func payloadOf(t *rapid.T, root string) map[string]string {
 	return got
 }
 
-func BenchmarkWriteFiveChangedFiles(b *testing.B) {
-	root := b.TempDir()
-	sets := [2][]secret.File{}
-	for i := range sets {
-		for _, name := range []string{"a", "b", "c", "d", "e"} {
-			sets[i] = append(sets[i], file(name, strings.Repeat(string(rune('0'+i)), 64)))
-		}
-	}
-	i := 0
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := (volume.Payload{}).Write(root, sets[i%2], nil); err != nil {
-			b.Fatal(err)
-		}
-		i++
-	}
-}
