@@ -19,7 +19,10 @@ PLUGIN_PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 NODE     := grpcnotrace
 # The provider's HTTPS clients speak HTTP/1.1, over a few connections that are kept. gRPC has its own HTTP/2.
 PROVIDER := $(NODE),nethttpomithttp2
-GO_BUILD := CGO_ENABLED=0 GOOS=linux GOARCH=$(GOARCH) go build -trimpath -ldflags '$(LDFLAGS)'
+# What is built, vetted and tested without the race detector shares its packages in Go's cache: their flags are the same, here and in tools/tool.sh.
+export GOFLAGS := -trimpath -gcflags=all=-dwarf=false -tags=$(NODE) $(GOFLAGS)
+STATIC   := CGO_ENABLED=0
+GO_BUILD := $(STATIC) GOOS=linux GOARCH=$(GOARCH) go build -ldflags '$(LDFLAGS)'
 
 .PHONY: help
 help: ## Show this list
@@ -64,43 +67,44 @@ push: build ## Push the image IMAGE to REGISTRY
 .PHONY: cluster
 cluster: ## Build the local cluster's command into dist/
 	@mkdir -p $(DIST)
-	@CGO_ENABLED=0 go -C test/cluster build -trimpath -o $(CURDIR)/$(DIST)/cluster .
+	@$(STATIC) go -C test/cluster build -o $(CURDIR)/$(DIST)/cluster .
 
 .PHONY: test
 test: deps test-unit test-modules test-e2e ## Run all tests: unit, integration and (as root) end to end
 
 .PHONY: test-unit
 test-unit: ## Run the unit and integration tests of the main module, with the race detector
-	go vet ./...
-	go vet -tags vaultferry_driver ./cmd/vaultferry
-	go vet -tags vaultferry_provider ./cmd/vaultferry
-	go vet -tags vaultferry_webhook ./cmd/vaultferry
+	$(STATIC) go vet ./...
+	$(foreach part,driver provider webhook,$(STATIC) go vet -tags vaultferry_$(part),$(NODE) ./cmd/vaultferry;)
 	go test -race ./api/... ./cmd/... ./demo/... ./internal/... $(wildcard ./test/integration) $(wildcard ./test/sdk) $(wildcard ./test/chart) ./test/docs
 
 .PHONY: test-modules
 test-modules: cluster ## Run the tests of the nested modules; as root they start local clusters
 	if [[ $$(id -u) -eq 0 ]]; then $(DIST)/cluster build >/dev/null; fi
-	go -C test/cluster vet ./...
-	go -C test/cluster test -timeout 15m ./...
-	go -C tools/image test ./...
-	go -C tools/chartgen test ./...
-	go -C tools/plugin test -count=1 ./... # it reads this file, which the cache does not see
-	go -C tools/sbom test ./...
-	go -C tools/workflows test ./...
+	$(STATIC) go -C test/cluster vet ./...
+	$(STATIC) go -C test/cluster test -timeout 15m ./...
+	$(STATIC) go -C tools/image test ./...
+	$(STATIC) go -C tools/chartgen test ./...
+	$(STATIC) go -C tools/plugin test -count=1 ./... # it reads this file, which the cache does not see
+	$(STATIC) go -C tools/sbom test ./...
+	$(STATIC) go -C tools/workflows test ./...
+
+# Scenarios mostly wait for kubelet: many go side by side on few cores.
+E2E_PARALLEL ?= 16
 
 .PHONY: test-e2e
 test-e2e: cluster images ## Run the end-to-end tests on a local cluster (root)
-	VERSION=$(VERSION) go test -count=1 -timeout 40m ./test/e2e
+	VERSION=$(VERSION) $(STATIC) go test -count=1 -timeout 40m -parallel $(E2E_PARALLEL) ./test/e2e
 
 .PHONY: bench
 bench: build cluster ## Measure what a node costs: publish, refresh, memory, requests, growth (root, Linux); see bench/README.md
 	"$$(tools/tool.sh helm4)" template vaultferry charts/vaultferry --namespace kube-system --set enableSecretRotation=true > $(DIST)/bench.yaml
-	go build -o $(DIST)/bench ./bench/node
+	$(STATIC) go build -o $(DIST)/bench ./bench/node
 	$(DIST)/bench --driver=$(DIST)/$(PLATFORM)/vaultferry-driver --provider=$(DIST)/$(PLATFORM)/vaultferry-provider --emulator=$(DIST)/$(PLATFORM)/azure-emulator $(BENCH_FLAGS)
 
 .PHONY: bench-provider-memory
 bench-provider-memory: build ## Measure the memory of the Azure provider with 1,000 objects in use; see docs/footprint.md
-	go run ./bench/provider-memory --provider=$(DIST)/$(PLATFORM)/vaultferry-provider --emulator=$(DIST)/$(PLATFORM)/azure-emulator $(BENCH_FLAGS)
+	$(STATIC) go run ./bench/provider-memory --provider=$(DIST)/$(PLATFORM)/vaultferry-provider --emulator=$(DIST)/$(PLATFORM)/azure-emulator $(BENCH_FLAGS)
 
 .PHONY: bench-webhook
 bench-webhook: cluster images ## Measure the webhook with 10,000 ServiceAccounts and 2,000 pods at once, on a local cluster (root); see docs/webhook.md

@@ -156,7 +156,7 @@ func (s *scene) azureCLI() {
 		s.t.Fatal(err)
 	}
 	out, code := s.cli([]string{"AZURE_TENANT_ID=" + tenant, "AZURE_CLIENT_ID=" + appID, "AZURE_CLIENT_SECRET=" + password},
-		"explain", "pod/app", "--probe", "--azure=always", "--azure-proxy", s.forward("deployment/azure-emulator", "8080"), "--azure-ca-file", caFile)
+		"explain", "pod/app", "--probe", "--azure=always", "--azure-proxy", s.portForward("deployment/azure-emulator", "8080"), "--azure-ca-file", caFile)
 	if code != 0 {
 		s.t.Fatalf("exit code %d: %s", code, out)
 	}
@@ -168,33 +168,6 @@ func (s *scene) azureCLI() {
 	if strings.Contains(out, password) {
 		s.t.Error("the output holds the password")
 	}
-}
-
-// forward forwards a port of something in the system namespace and returns the URL of this side, until the test ends.
-func (s *scene) forward(target, port string) string {
-	s.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, s.command, "--name", clusterName, "kubectl", "--", "-n", system, "port-forward", target, ":"+port)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = 10 * time.Second
-	lines, err := cmd.StdoutPipe()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { cancel(); cmd.Wait() }) //nolint:errcheck // it was interrupted
-	line := make([]byte, 256)
-	n, err := lines.Read(line)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	address := regexp.MustCompile(`127\.0\.0\.1:[0-9]+`).FindString(string(line[:n]))
-	if address == "" {
-		s.t.Fatalf("port-forward says %q", line[:n])
-	}
-	return "http://" + address
 }
 
 // A rotation that was asked for ends when the file has changed, and then the container with an environment variable is known to be stale.

@@ -3,8 +3,14 @@
 package e2e
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -13,7 +19,7 @@ import (
 
 // A pod whose provider is not there yet is told so, although kubelet is silent while the driver waits, and starts when the provider does.
 func TestProviderThatIsNotUpYet(t *testing.T) {
-	s := newScene(t, "no-provider")
+	s := newSceneIn(t, alone(t, rough), "no-provider")
 	s.grant()
 	s.federate(federation{})
 	s.applyClass()
@@ -46,7 +52,7 @@ func TestProviderThatIsNotUpYet(t *testing.T) {
 
 // Driver and provider are killed all the time while pods start: every pod that runs has its files, and those that ran keep theirs.
 func TestKilledDriverAndProviderLoseNothing(t *testing.T) {
-	s := newScene(t, "killed")
+	s := newSceneIn(t, alone(t, rough), "killed")
 	s.grant()
 	s.federate(federation{})
 	s.applyClass()
@@ -64,7 +70,7 @@ func TestKilledDriverAndProviderLoseNothing(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				s.tryKill(parts[count%len(parts)])
+				s.tryKill("/vaultferry-" + parts[count%len(parts)])
 			}
 		}
 	}()
@@ -89,12 +95,40 @@ func (s *scene) hasFiles(pod string) {
 	}
 }
 
-// tryKill ends the process of the driver or the provider with SIGKILL, on the node, as soon as there is one.
-func (s *scene) tryKill(part string) {
-	script := `for try in $(seq 100); do for p in /proc/[0-9]*; do
-  if tr '\0' ' ' <$p/cmdline 2>/dev/null | grep -q '^/vaultferry-` + part + ` '; then kill -9 ${p#/proc/}; exit; fi
-done; sleep 0.1; done; exit 1`
-	if _, err := s.cluster("exec", "--", "sh", "-c", script); err != nil {
-		s.t.Errorf("killing the %s: %v", part, err)
+// tryKill ends the process of a program of the cluster with SIGKILL, as soon as there is one.
+func (s *scene) tryKill(program string) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		pid, err := s.processOf(program)
+		if err == nil && pid != 0 {
+			err = syscall.Kill(pid, syscall.SIGKILL)
+			if err == nil {
+				return
+			}
+		}
+		if err != nil && !errors.Is(err, syscall.ESRCH) {
+			s.t.Errorf("killing %s: %v", program, err)
+			return
+		}
 	}
+	s.t.Errorf("there was no %s to kill for a minute", program)
+}
+
+// processOf finds the process that runs a program of this cluster, by how it was called; 0 if there is none.
+func (s *scene) processOf(program string) (pid int, err error) {
+	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return 0, err
+	}
+	for _, path := range commands {
+		// A process that ends meanwhile has no files any more.
+		command, _ := os.ReadFile(path)
+		if !bytes.HasPrefix(command, []byte(program+"\x00")) {
+			continue
+		}
+		directory := filepath.Dir(path)
+		if groups, _ := os.ReadFile(filepath.Join(directory, "cgroup")); bytes.Contains(groups, []byte(":/vaultferry-"+s.name+"/")) {
+			return strconv.Atoi(filepath.Base(directory))
+		}
+	}
+	return 0, nil
 }

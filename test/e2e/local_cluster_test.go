@@ -17,6 +17,7 @@ import (
 
 // What people do with a cluster works on the local one: logs, exec, port-forward, and Services, from pods and from the API server.
 func TestLocalClusterIsAWholeOne(t *testing.T) {
+	beside(t)
 	s := newScene(t, "whole")
 	if logs := s.must(s.kubectl(nil, "-n", system, "logs", "deployment/azure-emulator")); !strings.Contains(logs, "NOT FOR PRODUCTION") {
 		t.Errorf("logs: %.300q", logs)
@@ -84,7 +85,7 @@ func (s *scene) portForwardIn(namespace, object, port string) string {
 
 // Every program of the node can be killed: it comes back, pods keep their files, and a new pod starts.
 func TestAnyProgramOfTheClusterCanBeKilled(t *testing.T) {
-	s := newScene(t, "parts")
+	s := newSceneIn(t, alone(t, rough), "parts")
 	s.grant()
 	s.federate(federation{})
 	s.applyClass()

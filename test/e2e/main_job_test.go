@@ -13,6 +13,7 @@ import (
 
 // The main job: identity, role, federated credential, class and pod; the secrets are files on a tmpfs.
 func TestPodReadsItsSecretsThroughWorkloadIdentity(t *testing.T) {
+	beside(t)
 	s := newScene(t, "payments")
 	s.grant()
 	s.federate(federation{})
@@ -55,6 +56,7 @@ func TestPodReadsItsSecretsThroughWorkloadIdentity(t *testing.T) {
 
 // A StatefulSet's pod comes back under its name at once, although the status of the pod before it is still being collected.
 func TestStatefulSetPodIsRecreatedAtOnce(t *testing.T) {
+	beside(t)
 	s := newScene(t, "stateful")
 	s.grant()
 	s.federate(federation{})
@@ -72,7 +74,10 @@ spec:
     ` + spec + "\n")
 	before := s.awaitNext("web-0", "")
 	for range 50 {
-		s.must(s.kubectl(nil, "-n", s.namespace, "delete", "pod", "web-0", "--grace-period=0", "--force", "--wait=false"))
+		now := int64(0)
+		if err := s.kube.CoreV1().Pods(s.namespace).Delete(t.Context(), "web-0", metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+			t.Fatal(err)
+		}
 		before = s.awaitNext("web-0", before)
 	}
 	for _, event := range s.events("web-0") {

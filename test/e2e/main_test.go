@@ -17,34 +17,50 @@ import (
 	"time"
 
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
 const (
-	clusterName = "e2e"
-	system      = "kube-system"
-	chartDir    = "../../charts/vaultferry"
-	vault       = "kv-platform-prod"
-	tenant      = "ffffffff-1111-2222-3333-444444444444"
+	system   = "kube-system"
+	chartDir = "../../charts/vaultferry"
+	vault    = "kv-platform-prod"
+	tenant   = "ffffffff-1111-2222-3333-444444444444"
 	// canary begins every secret value of this suite, so that the last test can look for values where none may be.
 	canary = "canary-8f3ad1-"
 	// syncedCanary begins those that classes mirror into Kubernetes Secrets: they may be in etcd, and nowhere else either.
 	syncedCanary = "synced-canary-2c71-"
 )
 
-// world is a cluster; all tests but those of the installation itself share one.
+// world is a cluster with Vaultferry and the emulator.
 type world struct {
 	name       string
 	kube       kubernetes.Interface
 	kubeconfig string
+	config     *rest.Config
+	applier    *applier
 	command    string // of test/cluster
 	appImage   string
 	vaultID    string
-	// running counts the tests that run side by side.
-	running sync.WaitGroup
+
+	once    sync.Once
+	started bool
+	failed  error // how its start ended
+	// last is closed when the last of the tests that run alone has ended.
+	last chan struct{}
 }
 
-var shared *world //nolint:gochecknoglobals // a cluster for each test would take hours
+// A cluster for each test would take hours. On the shared one tests run beside each other, on the rough one those that kill things, in turn, and
+// in turn on the quiet one those that count what happens when nothing should, or that restart the driver.
+//
+//nolint:gochecknoglobals // TestMain ends what they hold, and Go's tests have no other place for it
+var (
+	shared = &world{name: "e2e", command: clusterCommand}
+	rough  = &world{name: "e2e-rough", command: clusterCommand}
+	quiet  = &world{name: "e2e-quiet", command: clusterCommand}
+)
+
+var clusterCommand = filepath.Join("..", "..", "dist", "cluster") //nolint:gochecknoglobals // a constant
 
 func TestMain(m *testing.M) {
 	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
@@ -55,25 +71,29 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) (code int) {
-	w := &world{name: clusterName, command: filepath.Join("..", "..", "dist", "cluster")}
-	defer func() {
-		if os.Getenv("E2E_KEEP") == "" {
-			if _, err := w.cluster("down"); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				code = 1
+	for _, w := range []*world{shared, rough, quiet} {
+		defer func() {
+			if w.started && os.Getenv("E2E_KEEP") == "" {
+				if _, err := w.cluster("down"); err != nil {
+					fmt.Fprintln(os.Stderr, err)
+					code = 1
+				}
 			}
-		}
-	}()
-	if err := w.start(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		}()
 	}
-	shared = w
 	return m.Run()
 }
 
-// start brings up the cluster with the chart and the emulator. What it needs in dist/ is built by "make test-e2e".
+// start brings up the cluster with the chart and the emulator, once. What it needs in dist/ is built by "make test-e2e".
 func (w *world) start() error {
+	w.once.Do(func() {
+		w.started = true
+		w.failed = w.bringUp()
+	})
+	return w.failed
+}
+
+func (w *world) bringUp() error {
 	version := os.Getenv("VERSION")
 	if version == "" {
 		return fmt.Errorf("run the end-to-end tests with: make test-e2e")
@@ -97,12 +117,14 @@ func (w *world) up(version string) error {
 		return err
 	}
 	w.kubeconfig = string(bytes.TrimSpace(config))
-	rest, err := clientcmd.BuildConfigFromFlags("", w.kubeconfig)
-	if err != nil {
+	if w.config, err = clientcmd.BuildConfigFromFlags("", w.kubeconfig); err != nil {
 		return err
 	}
-	rest.QPS = -1
-	if w.kube, err = kubernetes.NewForConfig(rest); err != nil {
+	w.config.QPS = -1
+	if w.kube, err = kubernetes.NewForConfig(w.config); err != nil {
+		return err
+	}
+	if w.applier, err = newApplier(w.config); err != nil {
 		return err
 	}
 	for _, image := range []string{"vaultferry", "azure-emulator", "demo-app", "thirdparty", "sdkapp"} {
@@ -177,7 +199,11 @@ func (w *world) kubectl(stdin []byte, args ...string) ([]byte, error) {
 
 // az speaks to the emulator in the words of Azure's command line.
 func (w *world) az(stdin []byte, args ...string) ([]byte, error) {
-	return w.kubectl(stdin, append([]string{"-n", system, "exec", "-i", "deployment/azure-emulator", "--", "/azure-emulator"}, args...)...)
+	pod, err := w.podOfApp("azure-emulator")
+	if err != nil {
+		return nil, err
+	}
+	return w.exec(stdin, system, pod, append([]string{"/azure-emulator"}, args...)...)
 }
 
 func command(stdin []byte, name string, args ...string) ([]byte, error) {

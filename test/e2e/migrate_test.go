@@ -24,7 +24,7 @@ type migration struct {
 
 func newMigration(t *testing.T) *migration {
 	t.Helper()
-	m := &migration{world: &world{name: "e2e-migrate", command: shared.command}, t: t, version: os.Getenv("VERSION")}
+	m := &migration{world: &world{name: "e2e-migrate", command: clusterCommand}, t: t, version: os.Getenv("VERSION")}
 	t.Cleanup(func() {
 		if os.Getenv("E2E_KEEP") == "" {
 			m.must(m.cluster("down"))
@@ -165,6 +165,8 @@ func (s *scene) mountsOnNode() int {
 // The steps of docs/migrate.md, on a cluster where the former driver runs: pods go on running through all of it, their volumes, statuses and
 // Secrets are taken over, and there is a way back.
 func TestMigrationFromTheFormerDriverAndBack(t *testing.T) {
+	count(t)
+	t.Parallel()
 	m := newMigration(t)
 	m.installFormer()
 	s := newSceneIn(t, m.world, "payments")

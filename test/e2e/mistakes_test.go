@@ -132,6 +132,7 @@ func clearFaults(s *scene) { s.must(s.az(nil, "fault", "clear")) }
 // Each mistake is named in an event on the pod, with what to do, on one line. The command line names the same reason with the same words, and so does the
 // API server where it can know when the manifests are applied. Mended, the pod starts without a restart of anything.
 func TestMistakesAreExplainedAndMended(t *testing.T) {
+	beside(t)
 	scenes := map[string]*scene{}
 	for name, m := range mistakes() {
 		s := newScene(t, name)

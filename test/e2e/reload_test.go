@@ -61,18 +61,29 @@ func (s *scene) awaitOnly(app string) corev1.Pod {
 
 func (s *scene) revision(app string) string {
 	s.t.Helper()
-	return s.must(s.kubectl(nil, "-n", s.namespace, "get", "deployment", app, "-o", `jsonpath={.metadata.annotations.deployment\.kubernetes\.io/revision}`))
+	return s.annotation(app, "deployment.kubernetes.io/revision")
+}
+
+// annotation returns what a Deployment is annotated with, "" if with nothing.
+func (s *scene) annotation(app, key string) string {
+	s.t.Helper()
+	d, err := s.kube.AppsV1().Deployments(s.namespace).Get(s.t.Context(), app, metav1.GetOptions{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return d.Annotations[key]
 }
 
 // peek runs a command in a pod that may go at any time, and returns nothing then.
 func (s *scene) peek(pod string, args ...string) string {
-	out, _ := s.kubectl(nil, append([]string{"-n", s.namespace, "exec", pod, "--"}, args...)...)
+	out, _ := s.exec(nil, s.namespace, pod, args...)
 	return strings.TrimSpace(string(out))
 }
 
 // Step 6 of the walkthrough, whole: after a new value in the vault, who reads the file or mounts the Secret is left alone, and who has it in the
 // environment or by subPath is restarted, once, and then has the new value.
 func TestARotationRestartsOnlyWhoCannotSeeIt(t *testing.T) {
+	beside(t)
 	s := syncScene(t, "reload")
 	env := "\n    env:\n    - {name: DB_CONNECTION_STRING, valueFrom: {secretKeyRef: {name: app-db, key: DB_CONNECTION_STRING}}}"
 	consumers := []struct {
@@ -106,8 +117,7 @@ func TestARotationRestartsOnlyWhoCannotSeeIt(t *testing.T) {
 	for _, c := range consumers {
 		if c.restarted {
 			s.eventually("the controller to see "+c.app, time.Minute, func() (bool, string) {
-				out, _ := s.kubectl(nil, "-n", s.namespace, "get", "deployment", c.app, "-o", `jsonpath={.metadata.annotations.vaultferry\.io/reload-state}`)
-				return len(out) > 0, ""
+				return s.annotation(c.app, "vaultferry.io/reload-state") != "", ""
 			})
 		}
 	}

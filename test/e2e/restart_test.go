@@ -121,7 +121,7 @@ spec:
 func TestQuietRefreshAndRestart(t *testing.T) {
 	const pods, each = 20, 10
 	const volumes = pods * each
-	s := syncScene(t, "quiet")
+	s := syncSceneIn(t, alone(t, quiet), "unchanged")
 	for i := range pods {
 		s.apply(s.many(fmt.Sprintf("app-%d", i), each))
 	}

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,10 +48,13 @@ func newScene(t *testing.T, namespace string) *scene {
 func newSceneIn(t *testing.T, w *world, namespace string) *scene {
 	t.Helper()
 	s := &scene{world: w, t: t, namespace: namespace, provider: "azure", vaultParam: vault, objects: goodObjects}
-	s.must(s.kubectl(nil, "create", "namespace", namespace))
-	s.must(s.kubectl(nil, "-n", namespace, "create", "serviceaccount", "app-sa"))
+	s.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: " + namespace + "}\n")
+	s.apply("apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: app-sa}\n")
 	t.Cleanup(func() {
-		s.must(s.kubectl(nil, "delete", "namespace", namespace, "--wait=false"))
+		// The test's context has ended.
+		if err := s.kube.CoreV1().Namespaces().Delete(context.Background(), namespace, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
 	})
 	s.must(s.az(nil, "identity", "create", "--name", "id-"+namespace))
 	s.clientID = s.must(s.az(nil, "identity", "show", "--name", "id-"+namespace, "-o", "tsv", "--query", "clientId"))
@@ -125,7 +129,9 @@ spec:
 
 func (s *scene) apply(manifest string) {
 	s.t.Helper()
-	s.must(s.kubectl([]byte(manifest), "-n", s.namespace, "apply", "-f", "-"))
+	if err := s.applier.apply(s.t.Context(), s.namespace, manifest); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // pod is a pod that mounts the class; extra is YAML below its spec.
@@ -162,11 +168,14 @@ func (s *scene) podSpec(extra string) string {
 func (s *scene) eventually(what string, limit time.Duration, condition func() (bool, string)) {
 	s.t.Helper()
 	saw := ""
-	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); {
+		asked := time.Now()
 		var ok bool
 		if ok, saw = condition(); ok {
 			return
 		}
+		// What is costly to ask is asked less often, so that tests leave the machine to what they wait for.
+		time.Sleep(max(100*time.Millisecond, 2*time.Since(asked)))
 	}
 	s.t.Fatalf("waited %s in vain for %s; last seen: %s", limit, what, saw)
 }
@@ -219,5 +228,5 @@ func (s *scene) lastEvent(pod string) string {
 // inPod runs a command in a pod.
 func (s *scene) inPod(pod string, args ...string) string {
 	s.t.Helper()
-	return s.must(s.kubectl(nil, append([]string{"-n", s.namespace, "exec", pod, "--"}, args...)...))
+	return s.must(s.exec(nil, s.namespace, pod, args...))
 }

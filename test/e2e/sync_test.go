@@ -15,7 +15,12 @@ import (
 // syncScene is a scene with a secret of its own in the vault, which its class mirrors into the Kubernetes Secret app-db.
 func syncScene(t *testing.T, namespace string) *scene {
 	t.Helper()
-	s := newScene(t, namespace)
+	return syncSceneIn(t, shared, namespace)
+}
+
+func syncSceneIn(t *testing.T, w *world, namespace string) *scene {
+	t.Helper()
+	s := newSceneIn(t, w, namespace)
 	s.grant()
 	s.federate(federation{})
 	s.setSecret("one")

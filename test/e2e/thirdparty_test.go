@@ -12,7 +12,7 @@ import (
 // Providers of others, one that returns files and one that writes them by itself: mount, rotation, Secret, events, status, a restart of the
 // driver while the provider is away, and unmount.
 func TestProvidersOfOthersWork(t *testing.T) {
-	s := newScene(t, "others")
+	s := newSceneIn(t, alone(t, quiet), "others")
 	const sources = "/run/e2e-sources"
 	put := func(class, value string) {
 		s.must(s.cluster("exec", "--", "sh", "-c", fmt.Sprintf("mkdir -p %[1]s/%[2]s && printf %%s %[3]s >%[1]s/.%[2]s && mv %[1]s/.%[2]s %[1]s/%[2]s/password",

@@ -7,18 +7,24 @@ import (
 	"testing"
 )
 
-// beside runs a test beside others. It is called before anything else, so that all of them are counted before the first goes on.
-func beside(t *testing.T) {
-	shared.running.Add(1)
-	t.Cleanup(shared.running.Done)
-	t.Parallel()
-}
-
 // No secret value of this suite is in etcd, in a log, an event, a status or a metric. It looks when all other tests have ended.
 func TestNoSecretLeavesATrace(t *testing.T) {
 	t.Parallel()
-	shared.running.Wait()
-	s := newScene(t, "no-trace")
+	others.Wait()
+	for _, w := range []*world{shared, rough, quiet} {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			noTrace(t, w)
+		})
+	}
+}
+
+func noTrace(t *testing.T, w *world) {
+	t.Helper()
+	if err := w.start(); err != nil {
+		t.Fatal(err)
+	}
+	s := newSceneIn(t, w, "no-trace")
 	s.grant()
 	s.federate(federation{})
 	s.applyClass()
