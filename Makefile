@@ -102,6 +102,10 @@ bench: build cluster ## Measure what a node costs: publish, refresh, memory, req
 	$(STATIC) go build -o $(DIST)/bench ./bench/node
 	$(DIST)/bench --driver=$(DIST)/$(PLATFORM)/vaultferry-driver --provider=$(DIST)/$(PLATFORM)/vaultferry-provider --emulator=$(DIST)/$(PLATFORM)/azure-emulator $(BENCH_FLAGS)
 
+.PHONY: faults
+faults: cluster images ## Break things under load, one after another, with the results in dist/faults.md; see docs/reliability.md (root)
+	VERSION=$(VERSION) $(STATIC) go test -count=1 -timeout 40m ./test/e2e -run '^TestFaults$$' -v -faults -fault-report $(CURDIR)/$(DIST)/faults.md
+
 .PHONY: bench-provider-memory
 bench-provider-memory: build ## Measure the memory of the Azure provider with 1,000 objects in use; see docs/footprint.md
 	$(STATIC) go run ./bench/provider-memory --provider=$(DIST)/$(PLATFORM)/vaultferry-provider --emulator=$(DIST)/$(PLATFORM)/azure-emulator $(BENCH_FLAGS)

@@ -62,7 +62,7 @@ func newHarness(t *testing.T) *harness {
 	}
 	h.provider = &fakeProvider{answer: answerWith(map[string]string{"db-password": "one"})}
 	h.provider.start(t, filepath.Join(providerDir, "azure.sock"))
-	h.classes.set("payments", "app-kv", &v1.SecretProviderClass{
+	h.classes.set(&v1.SecretProviderClass{
 		Spec: v1.SecretProviderClassSpec{Provider: "azure", Parameters: map[string]string{"keyvaultName": "kv"}},
 	})
 	providers := NewProviders(ProvidersConfig{Dirs: []string{filepath.Join(dir, "none"), providerDir}, MaxAnswerBytes: 1 << 20, Log: log})
@@ -269,14 +269,15 @@ type memoryClasses struct {
 	users   map[string]bool
 }
 
-func (c *memoryClasses) set(namespace, name string, class *v1.SecretProviderClass) {
+// set is the class payments/app-kv from now on.
+func (c *memoryClasses) set(class *v1.SecretProviderClass) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.classes == nil {
 		c.classes, c.users = map[string]*v1.SecretProviderClass{}, map[string]bool{}
 	}
-	class.ObjectMeta = metav1.ObjectMeta{Namespace: namespace, Name: name, Annotations: class.Annotations}
-	c.classes[namespace+"/"+name] = class
+	class.ObjectMeta = metav1.ObjectMeta{Namespace: "payments", Name: "app-kv", Annotations: class.Annotations}
+	c.classes["payments/app-kv"] = class
 }
 
 func (c *memoryClasses) Get(_ context.Context, target, namespace, name string) (*v1.SecretProviderClass, error) {

@@ -36,7 +36,7 @@ func TestTwoClientIDsAreTold(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t)
 			h.node.Accounts = memoryAccounts{"payments/app-sa": {classrule.ClientIDAnnotation: tc.account}}
-			h.classes.set("payments", "app-kv", &v1.SecretProviderClass{
+			h.classes.set(&v1.SecretProviderClass{
 				Spec: v1.SecretProviderClassSpec{Provider: "azure", Parameters: map[string]string{classrule.ClientIDParameter: tc.class}},
 			})
 			req := h.request()
@@ -114,7 +114,7 @@ func TestWhatAPodLacksIsTold(t *testing.T) {
 			h.node.RefreshInterval = tc.rotates
 			req := h.request()
 			h.node.Pods = memoryPods{"payments/" + req.GetVolumeContext()["csi.storage.k8s.io/pod.name"]: tc.pod}
-			h.classes.set("payments", "app-kv", &v1.SecretProviderClass{Spec: v1.SecretProviderClassSpec{
+			h.classes.set(&v1.SecretProviderClass{Spec: v1.SecretProviderClassSpec{
 				Provider: "azure", Parameters: tc.parameters, SecretObjects: []*v1.SecretObject{{SecretName: "app-db"}},
 			}})
 			for range 2 {

@@ -163,7 +163,7 @@ func TestOverrideByPermissionOfTheClass(t *testing.T) {
 	h := newHarness(t)
 	class := &v1.SecretProviderClass{Spec: v1.SecretProviderClassSpec{Provider: "azure", Parameters: map[string]string{"keyvaultName": "kv"}}}
 	class.Annotations = map[string]string{OverrideAnnotation: "true"}
-	h.classes.set("payments", "app-kv", class)
+	h.classes.set(class)
 	req := h.request()
 	req.VolumeContext["keyvaultName"] = "other"
 	if err := h.publish(t, req); err != nil {
@@ -259,7 +259,7 @@ func TestClassProblems(t *testing.T) {
 		"parameters not set in payments/app-kv": {Spec: v1.SecretProviderClassSpec{Provider: "azure"}},
 		"invalid provider: provider \"a/b\"":    {Spec: v1.SecretProviderClassSpec{Provider: "a/b", Parameters: map[string]string{}}},
 	} {
-		h.classes.set("payments", "app-kv", class)
+		h.classes.set(class)
 		if err := h.publish(t, h.request()); status.Code(err) != codes.InvalidArgument || !strings.Contains(status.Convert(err).Message(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}

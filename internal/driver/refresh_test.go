@@ -79,7 +79,7 @@ func (c *clockwork) run() {
 func (c *clockwork) setClass(change func(*v1.SecretProviderClass)) {
 	class := &v1.SecretProviderClass{Spec: v1.SecretProviderClassSpec{Provider: "azure", Parameters: map[string]string{"keyvaultName": "kv"}}}
 	change(class)
-	c.classes.set("payments", "app-kv", class)
+	c.classes.set(class)
 }
 
 // Mount implements [ContentSource].
@@ -274,8 +274,8 @@ func TestTroubleIsRetriedEverLessOftenAndToldNowAndThen(t *testing.T) {
 		if first := asked[0].at.Sub(start); first > testInterval {
 			t.Errorf("the first try came after %s", first)
 		}
-		for i, want := range []time.Duration{2, 4, 8, 16, 32, 64, 120, 120} {
-			if most := want * time.Second; gaps[i] > most || gaps[i] < most*9/10-time.Second {
+		for i, seconds := range []int{2, 4, 8, 16, 32, 64, 120, 120} {
+			if most := time.Duration(seconds) * time.Second; gaps[i] > most || gaps[i] < most*9/10-time.Second {
 				t.Errorf("gap %d is %s, want nearly %s; all: %s", i, gaps[i], most, gaps)
 			}
 		}

@@ -179,7 +179,7 @@ func (s *SecretSync) next(ctx context.Context) bool {
 	defer s.queue.Done(target)
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
-	s.attempt(ctx, target)
+	_ = s.attempt(ctx, target) // it has told what came of it
 	return true
 }
 

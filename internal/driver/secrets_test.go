@@ -59,7 +59,7 @@ func newSecretWorld(t *testing.T) *secretWorld {
 
 // run runs the background work until the test ends.
 func (w *secretWorld) run(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { w.Run(ctx) })
 	t.Cleanup(func() { cancel(); running.Wait() })
@@ -130,10 +130,11 @@ func (w *secretWorld) Watch(namespace, name string, changed func(types.UID, stri
 	}
 }
 
-func (w *secretWorld) get(name string) *corev1.Secret {
+// get returns the Secret payments/app-db, nil if there is none.
+func (w *secretWorld) get() *corev1.Secret {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.secrets["payments/"+name]
+	return w.secrets["payments/app-db"]
 }
 
 func TestSecretsHaveTheOwnersOfThePod(t *testing.T) {
@@ -156,7 +157,7 @@ func TestSecretsHaveTheOwnersOfThePod(t *testing.T) {
 			if problem := w.Sync(t.Context(), w.volume(nil)); problem != nil {
 				t.Fatal(problem)
 			}
-			got := w.get("app-db")
+			got := w.get()
 			if got == nil {
 				if tc.want != nil {
 					t.Fatal("there is no Secret")
@@ -187,7 +188,7 @@ func TestSecretsAreWrittenOnceAndRotatedWithOneEvent(t *testing.T) {
 		}
 		w.content = "two"
 		rounds()
-		if got := string(w.get("app-db").Data["connection"]); got != "two" || w.writes != 2 {
+		if got := string(w.get().Data["connection"]); got != "two" || w.writes != 2 {
 			t.Fatalf("holds %q after %d writes", got, w.writes)
 		}
 		want := []string{"payments/web SecretRotationComplete successfully rotated K8s secret app-db"}
@@ -210,7 +211,7 @@ func TestADeletedSecretIsMadeAgain(t *testing.T) {
 		w.mu.Unlock()
 		gone("", "")
 		synctest.Wait()
-		if w.get("app-db") == nil {
+		if w.get() == nil {
 			t.Fatal("it is still gone")
 		}
 		w.Gone("/t")
@@ -241,7 +242,7 @@ func TestSecretsAreTriedAgain(t *testing.T) {
 		w.mu.Unlock()
 		time.Sleep(syncRetryMost)
 		synctest.Wait()
-		if w.get("app-db") == nil {
+		if w.get() == nil {
 			t.Fatal("it was never made")
 		}
 	})
@@ -257,7 +258,7 @@ func TestAMistakeInOneSecretLeavesTheOthers(t *testing.T) {
 	if problem == nil || !strings.Contains(problem.Error(), "file matching objectName db-password not found in the pod") || !strings.Contains(problem.Error(), "db") {
 		t.Fatalf("the problem is %v", problem)
 	}
-	if w.get("app-db") == nil {
+	if w.get() == nil {
 		t.Fatal("the good Secret is missing")
 	}
 }

@@ -73,11 +73,19 @@ func (f ownedFields) add(path fieldpath.Path) {
 	switch {
 	case len(path) == 2 && names[0] == "data":
 		f.data.Insert(names[1])
-	case len(path) == 3 && names[0] == "metadata" && names[1] == "labels":
-		f.labels.Insert(names[2])
-	case len(path) == 3 && names[0] == "metadata" && names[1] == "annotations":
-		f.annotations.Insert(names[2])
-	case len(path) >= 3 && names[0] == "metadata" && names[1] == "ownerReferences" && path[2].Key != nil:
+	case len(path) >= 3 && names[0] == "metadata":
+		f.addMetadata(names[1], names[2], path)
+	}
+}
+
+// addMetadata adds what is at metadata.<field>.<key>.
+func (f ownedFields) addMetadata(field, key string, path fieldpath.Path) {
+	switch {
+	case len(path) == 3 && field == "labels":
+		f.labels.Insert(key)
+	case len(path) == 3 && field == "annotations":
+		f.annotations.Insert(key)
+	case field == "ownerReferences" && path[2].Key != nil:
 		for _, field := range *path[2].Key {
 			if field.Name == "uid" && field.Value.IsString() {
 				f.owners.Insert(types.UID(field.Value.AsString()))

@@ -126,8 +126,8 @@ func (c *cluster) class(name string) *v1.SecretProviderClass {
 	return made
 }
 
-func (c *cluster) sync(n *node, class string) []secretsync.Result {
-	return n.syncer.Sync(c.tb().Context(), secretsync.Mounted{
+func (c *cluster) sync(n *node, class string) {
+	n.syncer.Sync(c.tb().Context(), secretsync.Mounted{
 		Namespace: namespace, Pod: secretsync.Pod{Name: n.name}, Owners: []metav1.OwnerReference{n.owner(class)}, Class: c.class(class),
 		Files: n.volumes[class].files, ReadAt: n.volumes[class].readAt,
 	})

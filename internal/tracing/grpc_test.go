@@ -38,7 +38,7 @@ func sent(ctx context.Context, fails error) (metadata.MD, error) {
 }
 
 func TestACallOutsideATraceCarriesNothing(t *testing.T) {
-	ctx, end := tracing.Root(context.Background(), nil, "nothing")
+	ctx, end := tracing.Root(t.Context(), nil, "nothing")
 	defer end(nil)
 	ctx, endInner := tracing.Start(ctx, "nothing either")
 	defer endInner(errors.New("x"))
@@ -49,7 +49,7 @@ func TestACallOutsideATraceCarriesNothing(t *testing.T) {
 
 func TestTheServersSpanIsBelowTheClients(t *testing.T) {
 	tracer, client := recorded(t)
-	ctx, end := tracing.Root(metadata.AppendToOutgoingContext(context.Background(), "other", "stays"), tracer, "root")
+	ctx, end := tracing.Root(metadata.AppendToOutgoingContext(t.Context(), "other", "stays"), tracer, "root")
 	out, _ := sent(ctx, nil)
 	end(nil)
 	if got := out.Get("other"); len(got) != 1 || got[0] != "stays" {
@@ -58,7 +58,7 @@ func TestTheServersSpanIsBelowTheClients(t *testing.T) {
 
 	serverTracer, server := recorded(t)
 	serve := tracing.ServerInterceptor(serverTracer, "x.Y")
-	incoming := metadata.NewIncomingContext(context.Background(), out)
+	incoming := metadata.NewIncomingContext(t.Context(), out)
 	for _, method := range []string{"/x.Y/Z", "/grpc.health.v1.Health/Check"} {
 		if _, err := serve(incoming, nil, &grpc.UnaryServerInfo{FullMethod: method}, answer(nil)); err != nil {
 			t.Fatal(err)
@@ -77,7 +77,7 @@ func TestTheServersSpanIsBelowTheClients(t *testing.T) {
 func TestACallerWithoutTracesIsServed(t *testing.T) {
 	for name, md := range map[string]metadata.MD{"none": nil, "broken": metadata.Pairs("traceparent", "00-xyz"), "twice": metadata.Pairs("traceparent", "", "traceparent", "")} {
 		tracer, spans := recorded(t)
-		ctx := metadata.NewIncomingContext(context.Background(), md)
+		ctx := metadata.NewIncomingContext(t.Context(), md)
 		got, err := tracing.ServerInterceptor(tracer, "x.Y")(ctx, nil, &grpc.UnaryServerInfo{FullMethod: "/x.Y/Z"}, answer(nil))
 		if got != "answer" || err != nil || len(spans.Ended()) != 1 || spans.Ended()[0].Parent().IsValid() {
 			t.Errorf("%s: got %v %v and %d spans", name, got, err, len(spans.Ended()))
@@ -92,7 +92,7 @@ func TestAFailureIsItsReasonAndNotItsText(t *testing.T) {
 		"Unknown":        errors.New("canary"),
 	} {
 		tracer, spans := recorded(t)
-		ctx, end := tracing.Root(context.Background(), tracer, "root")
+		ctx, end := tracing.Root(t.Context(), tracer, "root")
 		if _, got := sent(ctx, err); !errors.Is(got, err) {
 			t.Fatalf("the error became %v", got)
 		}

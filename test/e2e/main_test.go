@@ -16,9 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
 )
 
 const (
@@ -67,6 +69,8 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "end-to-end tests skipped: they need root on Linux, for a local cluster")
 		return
 	}
+	// What client-go says by itself is about connections to pods that are ended on purpose.
+	klog.SetLogger(logr.Discard())
 	os.Exit(run(m))
 }
 

@@ -67,7 +67,7 @@ func newTraced(t *testing.T) *traced {
 // publish mounts the objects as one publish of the driver and returns the lines of the trace's tree, children below their parents.
 func (w *traced) publish(t *testing.T, objects ...string) []string {
 	t.Helper()
-	ctx, end := tracing.Root(context.Background(), w.driver, "publish volume")
+	ctx, end := tracing.Root(t.Context(), w.driver, "publish volume")
 	_, err := w.providers.Mount(ctx, "azure", w.request(w.class("app", objects...)), func(*reason.Error) {})
 	end(err)
 	for _, flush := range w.flush {
