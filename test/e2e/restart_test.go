@@ -121,7 +121,7 @@ spec:
 func TestQuietRefreshAndRestart(t *testing.T) {
 	const pods, each = 20, 10
 	const volumes = pods * each
-	s := syncSceneIn(t, alone(t, quiet), "unchanged")
+	s := newSceneIn(t, alone(t, quiet), "unchanged").syncs()
 	for i := range pods {
 		s.apply(s.many(fmt.Sprintf("app-%d", i), each))
 	}

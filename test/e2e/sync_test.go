@@ -15,12 +15,13 @@ import (
 // syncScene is a scene with a secret of its own in the vault, which its class mirrors into the Kubernetes Secret app-db.
 func syncScene(t *testing.T, namespace string) *scene {
 	t.Helper()
-	return syncSceneIn(t, shared, namespace)
+	return newScene(t, namespace).syncs()
 }
 
-func syncSceneIn(t *testing.T, w *world, namespace string) *scene {
-	t.Helper()
-	s := newSceneIn(t, w, namespace)
+// syncs makes a scene one of syncScene's.
+func (s *scene) syncs() *scene {
+	s.t.Helper()
+	namespace := s.namespace
 	s.grant()
 	s.federate(federation{})
 	s.setSecret("one")
