@@ -64,6 +64,11 @@ func (f *webhookFlags) endpoint(getenv func(string) string) (*webhook.TokenEndpo
 	if u, err := url.Parse(e.URL); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("AZURE_KUBERNETES_TOKEN_PROXY must be an https:// URL without user, query and fragment, not %q", e.URL)
 	}
+	return e, trustOf(e, getenv("AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR"))
+}
+
+// trustOf checks where the endpoint's certificate authorities come from, and sets the selector of ClusterTrustBundles.
+func trustOf(e *webhook.TokenEndpoint, selector string) error {
 	sources := 0
 	for _, source := range []string{e.CAData, e.CAConfigMap, e.CASigner} {
 		if source != "" {
@@ -71,18 +76,17 @@ func (f *webhookFlags) endpoint(getenv func(string) string) (*webhook.TokenEndpo
 		}
 	}
 	if sources > 1 {
-		return nil, errors.New("only one of AZURE_KUBERNETES_CA_DATA, AZURE_KUBERNETES_CA_CONFIGMAP_NAME and AZURE_KUBERNETES_CA_CTB_SIGNER_NAME can be set")
+		return errors.New("only one of AZURE_KUBERNETES_CA_DATA, AZURE_KUBERNETES_CA_CONFIGMAP_NAME and AZURE_KUBERNETES_CA_CTB_SIGNER_NAME can be set")
 	}
-	selector := getenv("AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR")
 	switch {
 	case selector == "":
-		return e, nil
+		return nil
 	case e.CASigner == "":
-		return nil, errors.New("AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR needs AZURE_KUBERNETES_CA_CTB_SIGNER_NAME")
+		return errors.New("AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR needs AZURE_KUBERNETES_CA_CTB_SIGNER_NAME")
 	}
 	e.CASelector = &metav1.LabelSelector{}
 	if err := json.Unmarshal([]byte(selector), e.CASelector); err != nil {
-		return nil, fmt.Errorf("AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR must be a label selector as JSON: %w", err)
+		return fmt.Errorf("AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR must be a label selector as JSON: %w", err)
 	}
-	return e, nil
+	return nil
 }

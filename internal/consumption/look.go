@@ -108,22 +108,7 @@ func (l look) container(c *corev1.Container, statuses []corev1.ContainerStatus) 
 		}
 		return &changed
 	}
-	var list []Consumption
-	for _, from := range c.EnvFrom {
-		if ref := from.SecretRef; ref != nil && l.change.Secret != "" && ref.Name == l.change.Secret {
-			changed := latest(l.change.Keys, l.change.At, func(string) bool { return true })
-			list = append(list, Consumption{Kind: EnvFrom, Source: ref.Name, Ref: from.Prefix, StaleSince: stale(changed)})
-		}
-	}
-	for _, env := range c.Env {
-		if env.ValueFrom == nil || env.ValueFrom.SecretKeyRef == nil {
-			continue
-		}
-		if ref := env.ValueFrom.SecretKeyRef; l.change.Secret != "" && ref.Name == l.change.Secret {
-			changed := latest(l.change.Keys, l.change.At, func(key string) bool { return key == ref.Key })
-			list = append(list, Consumption{Kind: EnvVariable, Source: ref.Name, Ref: env.Name, Part: ref.Key, StaleSince: stale(changed)})
-		}
-	}
+	list := l.environment(c, stale)
 	for _, mount := range c.VolumeMounts {
 		v, ok := l.volumes[mount.Name]
 		if !ok {
@@ -141,6 +126,27 @@ func (l look) container(c *corev1.Container, statuses []corev1.ContainerStatus) 
 		list = append(list, Consumption{
 			Kind: v.part, Source: v.source, Ref: mount.MountPath, Part: part, StaleSince: stale(v.changed(subPath)),
 		})
+	}
+	return list
+}
+
+// environment lists the variables of a container that come from the Secret.
+func (l look) environment(c *corev1.Container, stale func(changed time.Time) *time.Time) []Consumption {
+	var list []Consumption
+	for _, from := range c.EnvFrom {
+		if ref := from.SecretRef; ref != nil && l.change.Secret != "" && ref.Name == l.change.Secret {
+			changed := latest(l.change.Keys, l.change.At, func(string) bool { return true })
+			list = append(list, Consumption{Kind: EnvFrom, Source: ref.Name, Ref: from.Prefix, StaleSince: stale(changed)})
+		}
+	}
+	for _, env := range c.Env {
+		if env.ValueFrom == nil || env.ValueFrom.SecretKeyRef == nil {
+			continue
+		}
+		if ref := env.ValueFrom.SecretKeyRef; l.change.Secret != "" && ref.Name == l.change.Secret {
+			changed := latest(l.change.Keys, l.change.At, func(key string) bool { return key == ref.Key })
+			list = append(list, Consumption{Kind: EnvVariable, Source: ref.Name, Ref: env.Name, Part: ref.Key, StaleSince: stale(changed)})
+		}
 	}
 	return list
 }

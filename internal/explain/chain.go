@@ -77,10 +77,10 @@ type Chain struct {
 func (c *Chain) State() State {
 	worst := OK
 	for _, link := range c.Links {
-		switch {
-		case link.State == Broken:
+		switch link.State {
+		case Broken:
 			return Broken
-		case link.State == Warning:
+		case Warning:
 			worst = Warning
 		}
 	}
