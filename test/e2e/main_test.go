@@ -53,7 +53,7 @@ type world struct {
 }
 
 // A cluster for each test would take hours. On the shared one tests run beside each other, on the rough one those that kill things, in turn, and
-// in turn on the quiet one those that count what happens when nothing should, or that restart the driver.
+// in turn on the quiet one those that count what happens when nothing should, or that replace a part.
 //
 //nolint:gochecknoglobals // TestMain ends what they hold, and Go's tests have no other place for it
 var (

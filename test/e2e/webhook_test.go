@@ -241,7 +241,7 @@ func (s *scene) awaitWebhook() {
 // A replica that goes as Kubernetes asks it to takes no pod's creation with it. When both die at once, no pod is created without its token, and all are
 // once a replica is back.
 func TestWebhookPodsMayGoWhilePodsAreCreated(t *testing.T) {
-	s := newSceneIn(t, alone(t, rough), "webhook-gone")
+	s := newSceneIn(t, alone(t, quiet), "webhook-gone")
 	s.watched()
 	s.annotateAccount(s.clientID)
 	s.awaitWebhook()
