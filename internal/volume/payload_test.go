@@ -325,4 +325,3 @@ func payloadOf(t *rapid.T, root string) map[string]string {
 	}
 	return got
 }
-
