@@ -41,9 +41,6 @@ const goodObjects = `array:
 // newScene makes a scene in which everything is right.
 func newScene(t *testing.T, namespace string) *scene {
 	t.Helper()
-	if err := shared.start(); err != nil {
-		t.Fatal(err)
-	}
 	return newSceneIn(t, shared, namespace)
 }
 

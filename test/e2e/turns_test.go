@@ -22,6 +22,9 @@ func beside(t *testing.T) {
 	t.Helper()
 	count(t)
 	t.Parallel()
+	if err := shared.start(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // alone runs a test that has a cluster for itself, beside the tests of other clusters, and after those of the cluster that stand before it in
