@@ -145,7 +145,7 @@ func TestPolicyMakesTheLabelMandatory(t *testing.T) {
 			"}}\n    spec:\n    " + strings.ReplaceAll(strings.ReplaceAll(s.podSpec(""), "app-kv", class), "\n", "\n    ") + "\n"
 	}
 	const labelled = `app: app, azure.workload.identity/use: "true"`
-	s.apply(deployment("app: app", "app-kv"))
+	s.applied(deployment("app: app", "app-kv"))
 	s.must(s.kubectl(nil, "label", "namespace", s.namespace, policyLabel+"=on"))
 	bare := strings.Replace(s.pod("app", ""), `azure.workload.identity/use: "true"`, "app: app", 1)
 	const refusal = `LabelMissing: the pod mounts SecretProviderClass app-kv, but lacks the label azure.workload.identity/use: "true"; add the label to `
@@ -176,7 +176,7 @@ func TestPolicyMakesTheLabelMandatory(t *testing.T) {
 		pods, err := s.kube.CoreV1().Pods(s.namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "app=app"})
 		return err == nil && len(pods.Items) == 1, fmt.Sprintf("%v", err)
 	})
-	s.apply(deployment(labelled, "app-kv"))
+	s.applied(deployment(labelled, "app-kv"))
 	if said := s.tried(deployment("app: app", "app-kv")); !strings.Contains(said, refusal) {
 		t.Errorf("of a label that goes, kubectl says %q", said)
 	}

@@ -45,6 +45,12 @@ func (s *scene) tried(manifest string) string {
 	return s.says(manifest, "apply", "--dry-run=server", "-f", "-")
 }
 
+// applied applies a manifest with kubectl, which remembers it: only then does what is missing in the next one go.
+func (s *scene) applied(manifest string) {
+	s.t.Helper()
+	s.must(s.kubectl([]byte(manifest), "-n", s.namespace, "apply", "-f", "-"))
+}
+
 const brokenClass = `apiVersion: secrets-store.csi.x-k8s.io/v1
 kind: SecretProviderClass
 metadata: {name: broken}
