@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -174,10 +175,11 @@ func (h *harness) pod(name, phase, address string) {
 // Mode signal posts to every running pod, and restarts none.
 func TestSignalByEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		app := &receiver{}
 		app.answer = func(url string) int {
-			if down && strings.Contains(url, "10.0.0.2") {
+			if down.Load() && strings.Contains(url, "10.0.0.2") {
 				return http.StatusInternalServerError
 			}
 			return http.StatusNoContent
@@ -207,7 +209,7 @@ func TestSignalByEndpoint(t *testing.T) {
 		if told := h.events("ReloadFail"); len(told) == 0 || !strings.Contains(told[0], "telling pod two: answered 500") {
 			t.Errorf("told %q", told)
 		}
-		down = false
+		down.Store(false)
 		h.settle(5 * minute)
 		if strings.Contains(strings.Join(app.took(), " "), "10.0.0.9") {
 			t.Error("a pod that has ended was told")
