@@ -21,6 +21,7 @@ func programs(t *testing.T) string {
 			continue
 		}
 		build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, name), "./cmd/"+name)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as the images are, whose packages are in the cache
 		build.Dir = root
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("building %s: %v\n%s", name, err, out)
