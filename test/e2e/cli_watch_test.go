@@ -85,7 +85,7 @@ func TestWatchedStatusShowsARotation(t *testing.T) {
 
 // Of an installation that is half there, doctor says which half; told to wait, it ends when the other half is there, too.
 func TestDoctorWaits(t *testing.T) {
-	s := newScene(t, "cli-wait")
+	s := newSceneIn(t, alone(t, quiet), "cli-wait")
 	nowhere := func(selector string) {
 		s.must(s.kubectl(nil, "-n", system, "patch", "daemonset", "secrets-store-provider-azure", "--type=merge", "-p",
 			`{"spec":{"template":{"spec":{"nodeSelector":{"vaultferry-e2e":`+selector+`}}}}}`))
