@@ -90,7 +90,7 @@ test-modules: cluster ## Run the tests of the nested modules; as root they start
 	$(STATIC) go -C tools/workflows test ./...
 
 # Scenarios mostly wait for kubelet: many go side by side on few cores.
-E2E_PARALLEL ?= 16
+E2E_PARALLEL ?= 6
 
 .PHONY: test-e2e
 test-e2e: cluster images ## Run the end-to-end tests on a local cluster (root)
