@@ -385,15 +385,16 @@ func (s *apiServer) delete(path string) {
 // watch answers with a stream.
 func (s *apiServer) watch(r *http.Request) (*http.Response, error) {
 	q := r.URL.Query()
-	s.mu.Lock()
+	// First of all: to a list that is streamed no server answers that it is too old, and client-go asks again at once if one does.
 	refused := (*metav1.Status)(nil)
-	if s.before != nil {
+	if q.Get("sendInitialEvents") != "" {
+		refused = status(422, metav1.StatusReasonInvalid, "lists are not streamed here")
+	}
+	s.mu.Lock()
+	if refused == nil && s.before != nil {
 		refused = s.before("WATCH", r.URL.Path)
 	}
 	s.mu.Unlock()
-	if refused == nil && q.Get("sendInitialEvents") != "" {
-		refused = status(422, metav1.StatusReasonInvalid, "lists are not streamed here")
-	}
 	if refused != nil {
 		return answer(int(refused.Code), io.NopCloser(strings.NewReader(mustJSON(refused))), r), nil
 	}
