@@ -89,12 +89,12 @@ test-modules: cluster ## Run the tests of the nested modules; as root they start
 	$(STATIC) go -C tools/sbom test ./...
 	$(STATIC) go -C tools/workflows test ./...
 
-# Scenarios mostly wait for kubelet: many go side by side on few cores.
-E2E_PARALLEL ?= 6
+# Scenarios mostly wait for kubelet: several go side by side on two cores.
+E2E_AT_ONCE ?= 6
 
 .PHONY: test-e2e
 test-e2e: cluster images ## Run the end-to-end tests on a local cluster (root)
-	VERSION=$(VERSION) $(STATIC) go test -count=1 -timeout 40m -parallel $(E2E_PARALLEL) ./test/e2e
+	VERSION=$(VERSION) $(STATIC) go test -count=1 -timeout 40m ./test/e2e -at-once $(E2E_AT_ONCE)
 
 .PHONY: bench
 bench: build cluster ## Measure what a node costs: publish, refresh, memory, requests, growth (root, Linux); see bench/README.md

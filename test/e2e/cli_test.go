@@ -58,7 +58,7 @@ func (s *scene) explain(object string, args ...string) explained {
 
 // For each mistake that the walkthrough warns of, the command line names the same reason as the pod's event, and the command in the event.
 func TestExplainNamesTheMistakeOfTheEvent(t *testing.T) {
-	beside(t)
+	together(t)
 	for name, m := range map[string]struct {
 		breaks func(*scene)
 		link   string
@@ -70,7 +70,7 @@ func TestExplainNamesTheMistakeOfTheEvent(t *testing.T) {
 		"cli-client":  {wrongClass(func(s *scene) { s.clientParam = "99999999-aaaa-2222-bbbb-3333cccc4444" }), "identity", "IdentityNotFound"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+			scenario(t)
 			s := newScene(t, name)
 			m.breaks(s)
 			s.applyClass()

@@ -7,6 +7,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -62,6 +63,9 @@ var (
 	quiet  = &world{name: "e2e-quiet", command: clusterCommand}
 )
 
+// bringing is held while a cluster comes up: one after the other is up sooner than all at once.
+var bringing sync.Mutex //nolint:gochecknoglobals // Go's tests have no other place for it
+
 var clusterCommand = filepath.Join("..", "..", "dist", "cluster") //nolint:gochecknoglobals // a constant
 
 func TestMain(m *testing.M) {
@@ -71,6 +75,11 @@ func TestMain(m *testing.M) {
 	}
 	// What client-go says by itself is about connections to pods that are ended on purpose.
 	klog.SetLogger(logr.Discard())
+	flag.Parse()
+	if err := prepareTurns(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	os.Exit(run(m))
 }
 
@@ -98,6 +107,8 @@ func (w *world) start() error {
 }
 
 func (w *world) bringUp() error {
+	bringing.Lock()
+	defer bringing.Unlock()
 	version := os.Getenv("VERSION")
 	if version == "" {
 		return fmt.Errorf("run the end-to-end tests with: make test-e2e")

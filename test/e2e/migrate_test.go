@@ -30,7 +30,10 @@ func newMigration(t *testing.T) *migration {
 			m.must(m.cluster("down"))
 		}
 	})
-	if err := m.up(m.version); err != nil {
+	bringing.Lock()
+	err := m.up(m.version)
+	bringing.Unlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	emulator := m.must(m.helm("helm4", "template", "vaultferry", chartDir, "--show-only", "templates/emulator/*.yaml", "--set", "emulator.enabled=true",
@@ -166,7 +169,7 @@ func (s *scene) mountsOnNode() int {
 // Secrets are taken over, and there is a way back.
 func TestMigrationFromTheFormerDriverAndBack(t *testing.T) {
 	count(t)
-	t.Parallel()
+	scenario(t)
 	m := newMigration(t)
 	m.installFormer()
 	s := newSceneIn(t, m.world, "payments")

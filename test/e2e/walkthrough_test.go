@@ -87,7 +87,7 @@ func walkthrough() map[string]warned {
 }
 
 func TestWhatTheWalkthroughWarnsOf(t *testing.T) {
-	beside(t)
+	together(t)
 	const policy = `{"issuerParameters":{"name":"Self"},"keyProperties":{"exportable":true,"keyType":"RSA","keySize":2048},` +
 		`"secretProperties":{"contentType":"application/x-pem-file"},"x509CertificateProperties":{"subject":"CN=app.example","validityInMonths":12}}`
 	if _, err := shared.az(nil, "keyvault", "certificate", "create", "--vault-name", vault, "--name", "tls-app", "--policy", policy); err != nil {
@@ -95,7 +95,7 @@ func TestWhatTheWalkthroughWarnsOf(t *testing.T) {
 	}
 	for name, w := range walkthrough() {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+			scenario(t)
 			s := newScene(t, name)
 			s.grant()
 			s.federate(federation{})
