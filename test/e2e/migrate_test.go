@@ -227,6 +227,10 @@ func TestMigrationFromTheFormerDriverAndBack(t *testing.T) {
 		t.Error("the running pod was made again")
 	}
 	for _, event := range s.events(stays) {
+		// Kubelet's own word, if its next call comes while no driver is there. docs/migrate.md says so.
+		if event.Reason == "FailedMount" && strings.Contains(event.Message, "not found in the list of registered CSI drivers") {
+			continue
+		}
 		t.Errorf("a warning to the running pod: %s %s", event.Reason, event.Message)
 	}
 	s.must(s.kubectl(nil, "-n", s.namespace, "get", "secretproviderclasses.v1alpha1.secrets-store.csi.x-k8s.io", "app-kv"))

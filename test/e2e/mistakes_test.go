@@ -113,10 +113,25 @@ func mistakes() map[string]mistake {
 			faulty("--service", "vault", "--identity", "id-vault-unreachable", "--blackhole"), clearFaults, "Unavailable", []string{"VaultUnreachable"}, "",
 		},
 		"throttled": {
-			faulty("--service", "vault", "--identity", "id-throttled", "--status", "429", "--retry-after", "2s"), clearFaults,
-			"ResourceExhausted", []string{"VaultThrottled"}, "",
+			// Everybody waits for a throttled vault, so that it is one of its own.
+			func(s *scene) {
+				s.ownVault("kv-throttled")
+				faulty("--vault", "kv-throttled", "--status", "429", "--retry-after", "2s")(s)
+			}, clearFaults, "ResourceExhausted", []string{"VaultThrottled"}, "",
 		},
 	}
+}
+
+// ownVault gives a scene a vault that holds what the common one does.
+func (s *scene) ownVault(name string) {
+	s.t.Helper()
+	s.must(s.az(nil, "keyvault", "create", "--name", name))
+	id := s.must(s.az(nil, "keyvault", "show", "--name", name, "-o", "tsv", "--query", "id"))
+	s.must(s.az(nil, "role", "assignment", "create", "--role", "Key Vault Secrets User", "--assignee", s.clientID, "--scope", id))
+	for _, secret := range []string{"db-connection-string", "api-key"} {
+		s.must(s.az([]byte(canary+secret), "keyvault", "secret", "set", "--vault-name", name, "--name", secret, "--file", "-"))
+	}
+	s.vaultParam = name
 }
 
 func faulty(args ...string) func(*scene) {

@@ -125,7 +125,7 @@ metadata: {name: %[1]s}
 spec:
   selector: {matchLabels: {app: %[1]s}}
   template:
-    metadata: {labels: {app: %[1]s}}
+    metadata: {labels: {app: %[1]s, azure.workload.identity/use: "true"}}
     spec:
     %[2]s
 `, name, strings.ReplaceAll(podSpec, "\n", "\n    "))

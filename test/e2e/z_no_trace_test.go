@@ -40,11 +40,12 @@ func noTrace(t *testing.T, w *world) {
 		"events":   s.must(s.kubectl(nil, "get", "events", "-A", "-o", "yaml")),
 		"statuses": s.must(s.kubectl(nil, "get", "secretproviderclasspodstatuses", "-A", "-o", "yaml")),
 	}
-	for _, workload := range []string{"daemonset/secrets-store-csi-driver", "daemonset/secrets-store-provider-azure", "deployment/azure-emulator", "deployment/vaultferry-webhook"} {
+	for _, workload := range []string{"daemonset/secrets-store-csi-driver", "daemonset/secrets-store-provider-azure", "deployment/azure-emulator", "deployment/vaultferry-webhook",
+		"deployment/vaultferry-controller"} {
 		places["log of "+workload] = s.must(s.kubectl(nil, "-n", system, "logs", workload, "--all-containers"))
 	}
 	for selector, port := range map[string]string{
-		"app=secrets-store-csi-driver": "8095", "app=secrets-store-provider-azure": "8898", "app=vaultferry-webhook": "8095",
+		"app=secrets-store-csi-driver": "8095", "app=secrets-store-provider-azure": "8898", "app=vaultferry-webhook": "8095", "app=vaultferry-controller": "8095",
 	} {
 		pod := s.must(s.kubectl(nil, "-n", system, "get", "pods", "-l", selector, "-o", "jsonpath={.items[0].metadata.name}"))
 		metrics := s.must(s.kubectl(nil, "get", "--raw", "/api/v1/namespaces/"+system+"/pods/"+pod+":"+port+"/proxy/metrics"))
