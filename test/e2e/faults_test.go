@@ -59,6 +59,8 @@ func faults() []fault {
 		{name: "provider out of file descriptors", lasts: 20 * time.Second, breaks: descriptors("/vaultferry-provider", 0), mends: descriptors("/vaultferry-provider", 1024)},
 		{name: "provider's socket replaced by a stale one", lasts: 15 * time.Second, breaks: (*strained).staleSocket, mends: killed("/vaultferry-provider", 1)},
 		{name: "two drivers at once, in an upgrade", breaks: (*strained).upgradeWithSurge},
+		// 30 refreshes of each volume: as many as in an hour at the default interval.
+		{name: "nothing, for an hour's refreshes", lasts: 5 * time.Minute, breaks: func(*strained) {}},
 		// The last one: the emulator has forgotten all after it.
 		{name: "node rebooted", breaks: (*strained).reboot},
 	}
