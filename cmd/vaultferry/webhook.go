@@ -159,6 +159,7 @@ func runWebhook(ctx context.Context, f *webhookFlags, env environment) error {
 	if err := hardenProcess(); err != nil {
 		return err
 	}
+	saveMemory(f.pprof, env)
 	log := f.common.logger(env.stderr)
 	klog.SetSlogLogger(log)
 	config, err := kubeConfig(f.kubeconfig, "webhook")

@@ -24,6 +24,7 @@ import (
 // that count. One that the watch does not show is read from the API server: a pod may follow its ServiceAccount faster than the watch does.
 type Accounts struct {
 	client metadata.Interface
+	empty  *metav1.ObjectMeta
 
 	mu       sync.RWMutex
 	accounts map[types.NamespacedName]Account
@@ -32,7 +33,7 @@ type Accounts struct {
 
 // NewAccounts returns Accounts without content; [Accounts.Run] fills them.
 func NewAccounts(client metadata.Interface) *Accounts {
-	return &Accounts{client: client, accounts: map[types.NamespacedName]Account{}}
+	return &Accounts{client: client, empty: &metav1.ObjectMeta{}, accounts: map[types.NamespacedName]Account{}}
 }
 
 func serviceAccounts() schema.GroupVersionResource {
@@ -98,48 +99,64 @@ func accountOf(object *metav1.PartialObjectMetadata) Account {
 // accountStore is the side of [Accounts] that the watch fills; it implements [cache.ReflectorStore] and [cache.TransformingStore].
 type accountStore Accounts
 
-// Transformer keeps what is being read small, too: the first read passes through a store of whole objects.
+// Transformer keeps what is being read small, too: the first read passes through a store of all objects, of which the key is asked for.
 func (s *accountStore) Transformer() cache.TransformFunc {
 	return func(object any) (any, error) {
 		m, ok := object.(*metav1.PartialObjectMetadata)
 		if !ok {
 			return object, nil
 		}
-		small := &metav1.PartialObjectMetadata{}
-		small.Namespace, small.Name, small.ResourceVersion = m.Namespace, m.Name, m.ResourceVersion
-		for _, key := range []string{clientIDAnnotation, tenantIDAnnotation, expirationAnnotation} {
-			if value, ok := m.Annotations[key]; ok {
-				metav1.SetMetaDataAnnotation(&small.ObjectMeta, key, value)
-			}
-		}
-		return small, nil
+		return s.listed(m), nil
 	}
 }
+
+// listed is a ServiceAccount on its way into [Accounts]. It is an object with a name and a version, and nothing else: while all ServiceAccounts of a
+// cluster are read, whole metadata would take more than what is kept in the end.
+type listed struct {
+	// Object is empty, and the same for all.
+	metav1.Object
+	name    types.NamespacedName
+	version string
+	account Account
+}
+
+func (s *accountStore) listed(m *metav1.PartialObjectMetadata) *listed {
+	return &listed{s.empty, types.NamespacedName{Namespace: m.Namespace, Name: m.Name}, m.ResourceVersion, accountOf(m)}
+}
+
+// GetNamespace implements [metav1.Object].
+func (l *listed) GetNamespace() string { return l.name.Namespace }
+
+// GetName implements [metav1.Object].
+func (l *listed) GetName() string { return l.name.Name }
+
+// GetResourceVersion implements [metav1.Object].
+func (l *listed) GetResourceVersion() string { return l.version }
 
 // Add implements [cache.ReflectorStore].
 func (s *accountStore) Add(object any) error { return s.Update(object) }
 
 // Update implements [cache.ReflectorStore].
 func (s *accountStore) Update(object any) error {
-	m, err := metadataOf(object)
+	l, err := s.listedOf(object)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.accounts[types.NamespacedName{Namespace: m.Namespace, Name: m.Name}] = accountOf(m)
+	s.accounts[l.name] = l.account
 	return nil
 }
 
 // Delete implements [cache.ReflectorStore].
 func (s *accountStore) Delete(object any) error {
-	m, err := metadataOf(object)
+	l, err := s.listedOf(object)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.accounts, types.NamespacedName{Namespace: m.Namespace, Name: m.Name})
+	delete(s.accounts, l.name)
 	return nil
 }
 
@@ -147,11 +164,11 @@ func (s *accountStore) Delete(object any) error {
 func (s *accountStore) Replace(objects []any, _ string) error {
 	accounts := make(map[types.NamespacedName]Account, len(objects))
 	for _, object := range objects {
-		m, err := metadataOf(object)
+		l, err := s.listedOf(object)
 		if err != nil {
 			return err
 		}
-		accounts[types.NamespacedName{Namespace: m.Namespace, Name: m.Name}] = accountOf(m)
+		accounts[l.name] = l.account
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -162,10 +179,12 @@ func (s *accountStore) Replace(objects []any, _ string) error {
 // Resync implements [cache.ReflectorStore].
 func (s *accountStore) Resync() error { return nil }
 
-func metadataOf(object any) (*metav1.PartialObjectMetadata, error) {
-	m, ok := object.(*metav1.PartialObjectMetadata)
-	if !ok {
-		return nil, fmt.Errorf("the watch of ServiceAccounts brought a %T", object)
+func (s *accountStore) listedOf(object any) (*listed, error) {
+	switch o := object.(type) {
+	case *listed:
+		return o, nil
+	case *metav1.PartialObjectMetadata:
+		return s.listed(o), nil
 	}
-	return m, nil
+	return nil, fmt.Errorf("the watch of ServiceAccounts brought a %T", object)
 }

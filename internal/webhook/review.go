@@ -3,9 +3,9 @@
 package webhook
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -15,12 +15,24 @@ import (
 // the worst case that anybody has seen.
 const reviewLimit = 8 << 20
 
-// readReview reads the AdmissionReview of a request. Its versions v1 and v1beta1 look the same on the wire.
-func readReview(w http.ResponseWriter, r *http.Request) (*admissionv1.AdmissionReview, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, reviewLimit))
-	if err != nil {
+// readAhead bounds the memory that a request gets for what it only says that it will bring.
+const readAhead = 64 << 10
+
+// readBody reads what a request brings.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	limited := http.MaxBytesReader(w, r.Body, reviewLimit)
+	var body bytes.Buffer
+	if r.ContentLength > 0 {
+		body.Grow(int(min(r.ContentLength, readAhead)) + bytes.MinRead) // ReadFrom wants that much room at the end
+	}
+	if _, err := body.ReadFrom(limited); err != nil {
 		return nil, fmt.Errorf("reading the AdmissionReview: %w", err)
 	}
+	return body.Bytes(), nil
+}
+
+// decodeReview decodes an AdmissionReview. Its versions v1 and v1beta1 look the same on the wire.
+func decodeReview(body []byte) (*admissionv1.AdmissionReview, error) {
 	review := &admissionv1.AdmissionReview{}
 	if err := json.Unmarshal(body, review); err != nil {
 		return nil, fmt.Errorf("decoding the AdmissionReview: %w", err)

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -42,16 +43,21 @@ type ServerConfig struct {
 	Log           *slog.Logger
 }
 
+// inFlightPerCPU bounds how many reviews are decoded and answered at a time. The others wait with their bodies as they
+// came, which are small beside a review that is being worked on.
+const inFlightPerCPU = 4
+
 // Server is the HTTPS server that API servers call. Give it handlers with [Server.Handle], then [Server.Run] it.
 type Server struct {
 	config   ServerConfig
 	mux      *http.ServeMux
+	inFlight chan struct{}
 	stopping atomic.Bool
 }
 
 // NewServer returns a Server without handlers.
 func NewServer(config ServerConfig) *Server {
-	return &Server{config: config, mux: http.NewServeMux()}
+	return &Server{config: config, mux: http.NewServeMux(), inFlight: make(chan struct{}, inFlightPerCPU*runtime.GOMAXPROCS(0))}
 }
 
 // Handle lets handler answer the reviews that are posted to path, such as /mutate-v1-pod. All calls come before [Server.Run].
@@ -65,11 +71,16 @@ func (s *Server) Handle(path string, handler Handler) {
 
 // serve answers one request and returns the result for the metrics.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, handler Handler) string {
-	review, err := readReview(w, r)
+	// Whoever sends slowly must not hold a place.
+	body, err := readBody(w, r)
 	if err != nil {
-		s.config.Log.WarnContext(r.Context(), "Refusing a request", slog.String("path", r.URL.Path), slog.Any("error", err))
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return resultMalformed
+		return s.refuse(w, r, err)
+	}
+	s.inFlight <- struct{}{}
+	defer func() { <-s.inFlight }()
+	review, err := decodeReview(body)
+	if err != nil {
+		return s.refuse(w, r, err)
 	}
 	response := handler(r.Context(), review.Request)
 	w.Header().Set("Content-Type", "application/json")
@@ -77,6 +88,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, handler Handler) 
 		s.config.Log.WarnContext(r.Context(), "Answering a request", slog.String("path", r.URL.Path), slog.Any("error", err))
 	}
 	return resultOf(response)
+}
+
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) string {
+	s.config.Log.WarnContext(r.Context(), "Refusing a request", slog.String("path", r.URL.Path), slog.Any("error", err))
+	http.Error(w, err.Error(), http.StatusBadRequest)
+	return resultMalformed
 }
 
 // Run serves what arrives at listener until ctx ends and requests in flight are answered.
