@@ -181,12 +181,20 @@ func (m *countingMounter) cleanUp(t *testing.T, target string) {
 type directoryMounter struct {
 	mu      sync.Mutex
 	mounted map[string]bool
+	// fail is what looking at a mount point fails with.
+	fail error
 }
 
 func (m *directoryMounter) Mounted(target string) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.mounted[target], nil
+	return m.mounted[target], m.fail
+}
+
+func (m *directoryMounter) set(fail error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fail = fail
 }
 
 func (m *directoryMounter) Mount(target string) error {

@@ -79,13 +79,15 @@ func (n *Node) refreshByTimer(ctx context.Context, target string) {
 	if !ok || !m.isDue(time.Now()) {
 		return // unpublished, or refreshed by kubelet's call, in the meantime
 	}
-	from, err := n.stateOf(target)
-	if err != nil || from != published {
+	switch from, err := n.stateOf(target); {
+	case err != nil:
+		n.refreshFailed(ctx, m.publication, m, err)
+	case from != published:
 		// Kubelet's next call brings the volume back; until then there is nothing to refresh.
 		n.volumes.change(target, func(m *memory) { m.due = time.Time{} })
-		return
+	default:
+		n.refresh(ctx, m.publication)
 	}
-	n.refresh(ctx, m.publication)
 }
 
 // refresh fetches the content of a published volume again. The caller holds the lock of the target path. What fails is told, not

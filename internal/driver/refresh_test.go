@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,7 +41,8 @@ type clockwork struct {
 	files map[string]string
 	fail  error
 	// late, if not nil, is what keeps each call of the provider waiting.
-	late *reason.Error
+	late    *reason.Error
+	mounter *directoryMounter
 }
 
 // ask is one call of the provider.
@@ -62,9 +64,10 @@ func newClockwork(t *testing.T) *clockwork {
 
 // restart replaces the driver by one that knows nothing.
 func (c *clockwork) restart() {
+	c.mounter = &directoryMounter{mounted: map[string]bool{}}
 	c.Node = NewNode(NodeConfig{
 		ID: "node-1", RefreshInterval: testInterval, Classes: c.classes, Providers: c, Events: c.events, Status: c.statuses, Secrets: noSecrets{},
-		Mounter: &directoryMounter{mounted: map[string]bool{}}, Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
+		Mounter: c.mounter, Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
 	})
 }
 
@@ -284,6 +287,28 @@ func TestTroubleIsRetriedEverLessOftenAndToldNowAndThen(t *testing.T) {
 			t.Errorf("events: %q", got)
 		}
 		c.set(map[string]string{"db": "two"}, nil)
+		time.Sleep(testInterval)
+		synctest.Wait()
+		if got := c.holds(0); got != "two" {
+			t.Errorf("after the trouble the file holds %q", got)
+		}
+	})
+}
+
+// A process without a free file descriptor cannot look at its volumes. It goes on with them when it can again.
+func TestAVolumeThatCouldNotBeLookedAtIsRefreshedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClockwork(t)
+		c.run()
+		c.call(0, "t")
+		c.set(map[string]string{"db": "two"}, nil)
+		c.mounter.set(syscall.EMFILE)
+		time.Sleep(3 * testInterval)
+		synctest.Wait()
+		if got := c.events.all(); len(got) == 0 || !strings.Contains(got[0], "MountRotationFailed MountFailed: looking at the mount point: too many open files") {
+			t.Errorf("events: %q", got)
+		}
+		c.mounter.set(nil)
 		time.Sleep(testInterval)
 		synctest.Wait()
 		if got := c.holds(0); got != "two" {
