@@ -162,12 +162,13 @@ func (n *Node) unpublishLocked(ctx context.Context, target string) error {
 		return reason.New(reason.MountFailed, "", "waiting for an earlier call for the same volume: %w", err)
 	}
 	defer unlock()
+	// Before the files go: what reads them at this moment must not take them for all there are.
+	n.Secrets.Gone(target)
 	if err := n.Mounter.Remove(target); err != nil {
 		return mountFailed("failed to clean and unmount target path", err)
 	}
 	n.volumes.forget(target)
 	n.Classes.Release(target)
 	n.Status.Gone(target)
-	n.Secrets.Gone(target)
 	return nil
 }

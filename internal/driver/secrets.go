@@ -143,6 +143,14 @@ func (s *SecretSync) know(v SyncedVolume) bool {
 	return true
 }
 
+// knows reports whether the volume is still there.
+func (s *SecretSync) knows(v syncedVolume) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := s.volumes[v.Target]
+	return known != nil && known.Pod == v.Pod
+}
+
 // Gone implements [Secrets]. The Secrets themselves go with their owners.
 func (s *SecretSync) Gone(target string) {
 	s.mu.Lock()
@@ -208,6 +216,9 @@ func (s *SecretSync) attempt(ctx context.Context, target string) *reason.Error {
 
 func (s *SecretSync) bring(ctx context.Context, v syncedVolume) *reason.Error {
 	content, err := v.Read()
+	if !s.knows(v) {
+		return nil // it was unmounted meanwhile
+	}
 	if err != nil {
 		return reason.New(reason.WriteFailed, "see the driver's log on this node", "failed to get mounted files, err: %w", err)
 	}
@@ -311,6 +322,7 @@ func (s *SecretSync) follow(target, namespace string, names []string) {
 		if len(w.targets) == 0 {
 			w.stop()
 			delete(s.watches, key)
+			s.syncer.Unwatched(key.Namespace, key.Name)
 		}
 	}
 }

@@ -221,6 +221,45 @@ func TestADeletedSecretIsMadeAgain(t *testing.T) {
 	})
 }
 
+// With the last volume, the watch of its Secret ends. Pods of the same workload that come later, and whose owner is the same, do not rely on what was there.
+func TestASecretThatWentWhileNobodyWatchedIsMadeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newSecretWorld(t)
+		w.run(t)
+		if problem := w.Sync(t.Context(), w.volume(nil)); problem != nil {
+			t.Fatal(problem)
+		}
+		w.Gone("/t")
+		w.mu.Lock()
+		delete(w.secrets, "payments/app-db")
+		w.mu.Unlock()
+		if problem := w.Sync(t.Context(), w.volume(nil)); problem != nil {
+			t.Fatal(problem)
+		}
+		if w.get() == nil {
+			t.Fatal("it is still gone")
+		}
+	})
+}
+
+// A volume that is unmounted while it is read looks empty. Nobody is told that its files are missing.
+func TestAVolumeThatGoesWhileItIsReadIsNoMistake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newSecretWorld(t)
+		v := w.volume(nil)
+		v.Read = func() (Content, error) {
+			w.Gone("/t")
+			return Content{ReadAt: time.Now()}, nil
+		}
+		if problem := w.Sync(t.Context(), v); problem != nil {
+			t.Error(problem)
+		}
+		if told := w.events.all(); len(told) > 0 {
+			t.Errorf("told %q", told)
+		}
+	})
+}
+
 // What fails is told once and tried again until it works.
 func TestSecretsAreTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -111,6 +111,16 @@ func (m *memory) observe(key types.NamespacedName, uid types.UID, resourceVersio
 	}
 }
 
+// doubt has a Secret looked at before it is believed to hold what it did. When its content was read stays known.
+func (m *memory) doubt(key types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if k, ok := m.secrets[key]; ok {
+		k.seen = time.Time{}
+		m.secrets[key] = k
+	}
+}
+
 func (m *memory) fingerprint(class string, want Secret) fingerprint {
 	digest := hmac.New(sha256.New, m.key[:])
 	field(digest, []byte(class))

@@ -85,6 +85,11 @@ func (s *Syncer) Observe(namespace, name string, uid types.UID, resourceVersion 
 	s.memory.observe(types.NamespacedName{Namespace: namespace, Name: name}, uid, resourceVersion)
 }
 
+// Unwatched tells that nobody watches a Secret any more. The next Sync looks at it again.
+func (s *Syncer) Unwatched(namespace, name string) {
+	s.memory.doubt(types.NamespacedName{Namespace: namespace, Name: name})
+}
+
 // Sync makes the Secrets of one volume, one result for each entry of the class's secretObjects, in their order. It returns when all is done
 // or ctx ends.
 func (s *Syncer) Sync(ctx context.Context, m Mounted) []Result {
