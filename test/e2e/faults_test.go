@@ -10,7 +10,10 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -176,20 +179,42 @@ func descriptors(program string, more int) func(*strained) {
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		var limit unix.Rlimit
-		if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &limit); err != nil {
-			f.t.Fatal(err)
-		}
-		limit.Cur = min(uint64(len(open)+more), limit.Max) //nolint:gosec // small numbers
-		if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &limit, nil); err != nil {
-			f.t.Fatal(err)
+		// As the process's own user: root may not where it lacks CAP_SYS_RESOURCE.
+		limit := exec.Command("prlimit", "--pid", strconv.Itoa(pid), fmt.Sprintf("--nofile=%d:", len(open)+more))
+		limit.SysProcAttr = &syscall.SysProcAttr{Credential: credentialOf(f.t, pid)}
+		if out, err := limit.CombinedOutput(); err != nil {
+			f.t.Fatalf("%v: %s", err, out)
 		}
 	}
 }
 
-// staleSocket puts a socket where nobody listens in the place of the provider's.
+// credentialOf is the user and group of a process. They are not the owner of its files in /proc: the process keeps its memory to itself.
+func credentialOf(t *testing.T, pid int) *syscall.Credential {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &syscall.Credential{NoSetGroups: true}
+	for line := range strings.Lines(string(status)) {
+		var id uint32
+		if n, _ := fmt.Sscanf(line, "Uid:\t%d", &id); n == 1 {
+			c.Uid = id
+		}
+		if n, _ := fmt.Sscanf(line, "Gid:\t%d", &id); n == 1 {
+			c.Gid = id
+		}
+	}
+	return c
+}
+
+// staleSocket puts a socket where nobody listens in the place of the provider's, as if a provider of the same user had left it.
 func (f *strained) staleSocket() {
 	path := filepath.Join(f.root(), "run/secrets-store-csi-providers/azure.sock")
+	var old unix.Stat_t
+	if err := unix.Lstat(path, &old); err != nil {
+		f.t.Fatal(err)
+	}
 	if err := os.Remove(path); err != nil {
 		f.t.Fatal(err)
 	}
@@ -199,6 +224,9 @@ func (f *strained) staleSocket() {
 	}
 	listener.SetUnlinkOnClose(false)
 	if err := listener.Close(); err != nil {
+		f.t.Fatal(err)
+	}
+	if err := os.Lchown(path, int(old.Uid), int(old.Gid)); err != nil {
 		f.t.Fatal(err)
 	}
 }
