@@ -67,12 +67,12 @@ var layers = map[string]layer{
 		never: []string{"k8s.io/client-go", azure, grpc}, why: "the API server is an interface",
 	},
 	"internal/arm":    {never: []string{kubernetes}, why: "Azure without Kubernetes"},
-	"internal/mounts": {ours: []string{"api/v1", "internal/consumption", "internal/kube"}, never: []string{azure, grpc}, why: "the API server alone"},
+	"internal/mounts": {ours: []string{"api/v1", "internal/consumption", "internal/kube", "internal/reload"}, never: []string{azure, grpc}, why: "the API server alone"},
 	"internal/doctor": {ours: []string{"api/v1", "internal/kube"}, never: []string{azure, grpc}, why: "the API server alone"},
 	"internal/explain": {
 		ours: []string{
 			"api/v1", "internal/arm", "internal/classrule", "internal/consumption", "internal/entra", "internal/keyvault", "internal/kube", "internal/mounts", "internal/provider",
-			"internal/reason", "internal/reason/catalog", "internal/secret", "internal/secretsync",
+			"internal/reason", "internal/reason/catalog", "internal/reload", "internal/secret", "internal/secretsync",
 		},
 		never: []string{azure, grpc}, why: "Azure through the packages that know it",
 	},

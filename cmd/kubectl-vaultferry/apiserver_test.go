@@ -36,7 +36,7 @@ type apiServer struct {
 // kindsServed are the resources of the kinds in the manifests.
 var kindsServed = map[string]string{ //nolint:gochecknoglobals // a table
 	"Pod": "pods", "ServiceAccount": "serviceaccounts", "Secret": "secrets", "Event": "events", "Node": "nodes", "Namespace": "namespaces",
-	"Deployment": "deployments", "DaemonSet": "daemonsets", "CSINode": "csinodes", "CSIDriver": "csidrivers", "Lease": "leases",
+	"Deployment": "deployments", "StatefulSet": "statefulsets", "Job": "jobs", "CronJob": "cronjobs", "Rollout": "rollouts", "DaemonSet": "daemonsets", "CSINode": "csinodes", "CSIDriver": "csidrivers", "Lease": "leases",
 	"SecretProviderClass": "secretproviderclasses", "SecretProviderClassPodStatus": "secretproviderclasspodstatuses",
 	"ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings", "CustomResourceDefinition": "customresourcedefinitions",
 	"ValidatingAdmissionPolicy": "validatingadmissionpolicies", "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings",

@@ -19,6 +19,8 @@ const explainLong = `Follow a secret from the pod that wants it to whoever consu
 
   pod → volume → class → driver → service account → identity → federated credential → role → vault → object → file → Secret → consumer
 
+Below the consumers stands what the reload controller has done with their workloads: the last reload, and one that waits.
+
 The API server is asked, with your own rights, and knows what the node met. With credentials for Azure (those of az, or AZURE_TENANT_ID, AZURE_CLIENT_ID
 and AZURE_CLIENT_SECRET) federated credentials and roles are looked up too. With --probe a token of the pod's service account is exchanged and the
 objects are read, as the node would, and thrown away.`

@@ -28,9 +28,10 @@ func newStatus(a *app) *cobra.Command {
 	var o output
 	var all, watch bool
 	cmd := &cobra.Command{
-		Use: "status", Short: "Show classes with their mounts, versions, failures and stale consumers", Args: noArgs,
+		Use: "status", Short: "Show classes with their mounts, versions, failures, stale consumers and reloads", Args: noArgs,
 		Long: "Show the SecretProviderClasses with what is mounted from them: on which nodes, at which versions, when it last changed, what fails, and which\n" +
-			"containers hold on to an old value until they start again. -o wide lists each mount.",
+			"containers hold on to an old value until they start again. RELOADED is when the reload controller last restarted a workload for the class or its\n" +
+			"Secrets, PENDING how many restarts wait. -o wide lists each mount and each reload.",
 		Example: "  kubectl vaultferry status -n payments\n  kubectl vaultferry status -A -o wide\n  kubectl vaultferry status -A -w",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client()
@@ -58,8 +59,11 @@ func (a *app) status(ctx context.Context, o *output, client *kube.Client, namesp
 	if err != nil {
 		return err
 	}
-	if unread != nil {
-		a.note("stale consumers of Secrets are not known: %v", unread)
+	if unread.Secrets != nil {
+		a.note("stale consumers of Secrets are not known: %v", unread.Secrets)
+	}
+	if unread.Workloads != nil {
+		a.note("not all reloads are known: %v", unread.Workloads)
 	}
 	if len(classes) == 0 && !o.machine() {
 		where := "in namespace " + namespace
@@ -110,9 +114,11 @@ func (a *app) watchStatus(ctx context.Context, o *output, client *kube.Client, n
 
 func writeStatus(w io.Writer, p painter, classes []mounts.Class, each bool) error {
 	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(table, "NAMESPACE\tCLASS\tVAULT\tMOUNTS\tNODES\tVERSIONS\tFAILING\tSTALE\tCHANGED")
+	fmt.Fprintln(table, "NAMESPACE\tCLASS\tVAULT\tMOUNTS\tNODES\tVERSIONS\tFAILING\tSTALE\tCHANGED\tRELOADED\tPENDING")
 	for _, c := range classes {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%s\t%d\t%d\t%s\n", c.Namespace, c.Name, orDash(c.Vault), len(c.Mounts), nodes(c), versions(c), c.Failing, len(c.Stale), when(c.Changed))
+		reloaded, pending := c.Reloaded()
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%s\t%d\t%d\t%s\t%s\t%d\n", c.Namespace, c.Name, orDash(c.Vault), len(c.Mounts), nodes(c), versions(c),
+			c.Failing, len(c.Stale), when(c.Changed), when(reloaded), pending)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -123,7 +129,10 @@ func writeStatus(w io.Writer, p painter, classes []mounts.Class, each bool) erro
 	if !each {
 		return nil
 	}
-	return writeMounts(w, classes)
+	if err := writeMounts(w, classes); err != nil {
+		return err
+	}
+	return writeReloads(w, classes)
 }
 
 func nodes(c mounts.Class) int {
@@ -178,6 +187,31 @@ func writeTrouble(w io.Writer, p painter, c mounts.Class) {
 	for _, s := range c.Stale {
 		fmt.Fprintf(w, "\n%s stale: pod %s/%s, container %s\n    %s\n    start it anew: %s\n", p.mark(markWarn), c.Namespace, s.Pod, s.Container, s.Use, s.Fix)
 	}
+	for _, r := range c.Reloads {
+		if r.Pending != nil {
+			fmt.Fprintf(w, "\n%s reload pending: %s %s/%s, since %s\n    %s\n    it waits: %s\n", p.mark(markWarn), r.Kind, r.Namespace, r.Name,
+				when(&r.Pending.Since), r.Pending.Why, r.Pending.Wait())
+		}
+		if r.Unreadable != "" {
+			fmt.Fprintf(w, "\n%s reload not known: %s %s/%s\n    %s\n", p.mark(markUnknown), r.Kind, r.Namespace, r.Name, r.Unreadable)
+		}
+	}
+}
+
+// writeReloads writes the last reload of each workload.
+func writeReloads(w io.Writer, classes []mounts.Class) error {
+	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	head := "\nNAMESPACE\tWORKLOAD\tCLASS\tRELOADED\tACTION\tWHY\n"
+	for _, c := range classes {
+		for _, r := range c.Reloads {
+			if r.Last == nil {
+				continue
+			}
+			fmt.Fprintf(table, "%s%s\t%s\t%s\t%s\t%s\t%s\n", head, r.Namespace, r.Kind+"/"+r.Name, c.Name, when(&r.Last.At), r.Last.Action, r.Last.Why)
+			head = ""
+		}
+	}
+	return table.Flush()
 }
 
 func writeMounts(w io.Writer, classes []mounts.Class) error {

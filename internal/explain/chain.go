@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vaultferry/vaultferry/internal/mounts"
 	"github.com/vaultferry/vaultferry/internal/reason/catalog"
 )
 
@@ -38,6 +39,7 @@ const (
 	FileLink       LinkKind = "file"
 	SecretLink     LinkKind = "Secret"
 	ConsumerLink   LinkKind = "consumer"
+	ReloadLink     LinkKind = "reload"
 )
 
 // depth is the order in which the node meets the links: where one is broken, those before it hold and those behind it are not known. The vault is
@@ -45,6 +47,7 @@ const (
 func (k LinkKind) depth() int {
 	return slices.Index([]LinkKind{
 		PodLink, VolumeLink, ClassLink, DriverLink, AccountLink, IdentityLink, CredentialLink, VaultLink, RoleLink, ObjectLink, FileLink, SecretLink, ConsumerLink,
+		ReloadLink,
 	}, k)
 }
 
@@ -61,6 +64,8 @@ type Link struct {
 	Message string `json:"message,omitempty"`
 	// Fix is a command, or several lines of them, that mends the link.
 	Fix string `json:"fix,omitempty"`
+	// Reload is what the reload controller has noted on a workload, for a [ReloadLink].
+	Reload *mounts.Reload `json:"reload,omitempty"`
 }
 
 // Chain is the way of the secrets of one class to one pod.

@@ -4,6 +4,7 @@ package explain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,7 +103,11 @@ func (b *builder) consumerLinks(c *Chain) {
 }
 
 func (b *builder) consumersIn(c *Chain, pod *corev1.Pod, change consumption.Change) {
-	for _, container := range consumption.Of(pod, change) {
+	containers := consumption.Of(pod, change)
+	if len(containers) > 0 && !slices.Contains(b.consumers, pod) {
+		b.consumers = append(b.consumers, pod)
+	}
+	for _, container := range containers {
 		for _, use := range container.Consumptions {
 			name := pod.Name
 			if container.Name != "" {

@@ -13,6 +13,7 @@ import (
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
 	"github.com/vaultferry/vaultferry/internal/kube"
+	"github.com/vaultferry/vaultferry/internal/mounts"
 )
 
 // driverName is the CSI driver whose volumes hold the files of a class.
@@ -42,6 +43,9 @@ type Mount struct {
 	SecretsUnread error
 	// Neighbours are the pods of the namespace, who may consume the Secrets.
 	Neighbours []corev1.Pod
+	// Reloads are those that the reload controller has noted; ReloadsUnread is why not all are known.
+	Reloads       *mounts.Reloads
+	ReloadsUnread error
 }
 
 // volumesOf returns the mounts of a pod, one for each volume of the driver.
@@ -66,6 +70,9 @@ type reader struct {
 	pods     []corev1.Pod
 	statuses []v1.SecretProviderClassPodStatus
 	read     bool
+
+	reloads       *mounts.Reloads
+	reloadsUnread error
 }
 
 // namespaceObjects reads what all mounts of the namespace share.
@@ -189,6 +196,10 @@ func (r *reader) complete(ctx context.Context, m *Mount) error {
 		return err
 	}
 	m.Neighbours = r.pods
+	if r.reloads == nil {
+		r.reloads, r.reloadsUnread = mounts.ReadReloads(ctx, r.kube, r.namespace)
+	}
+	m.Reloads, m.ReloadsUnread = r.reloads, r.reloadsUnread
 	if err := r.class(ctx, m); err != nil {
 		return err
 	}

@@ -24,6 +24,8 @@ type builder struct {
 	seen    evidence
 	azure   *azureFacts
 	probed  *Probed
+	// consumers are the pods that the chain's consumer links are about.
+	consumers []*corev1.Pod
 }
 
 func newBuilder(m *Mount) *builder {
@@ -51,6 +53,7 @@ func (b *builder) chain() *Chain {
 		b.consumerLinks(c)
 	}
 	b.settle(c)
+	b.reloadLinks(c)
 	return c
 }
 

@@ -48,6 +48,27 @@ type Class struct {
 	// Changed is the latest change of a mount.
 	Changed *time.Time `json:"changed,omitempty"`
 	Stale   []Stale    `json:"stale,omitempty"`
+	// Reloads are the last and the pending reloads of workloads for the class or its Secrets.
+	Reloads []Reload `json:"reloads,omitempty"`
+}
+
+// Reloaded is when a workload was last reloaded for the class or its Secrets, nil if that never was. Pending is how many reloads wait.
+func (c *Class) Reloaded() (last *time.Time, pending int) {
+	for _, noted := range c.Reloads {
+		if noted.Last != nil && (last == nil || noted.Last.At.After(*last)) {
+			last = new(noted.Last.At.UTC())
+		}
+		if noted.Pending != nil {
+			pending++
+		}
+	}
+	return last, pending
+}
+
+// Unread says what a user may not read, and so is not known: nil where it is.
+type Unread struct {
+	// Secrets are needed for their stale consumers, Workloads for reloads.
+	Secrets, Workloads error
 }
 
 // Stale is a container that holds on to an old value.
@@ -62,23 +83,28 @@ type Stale struct {
 }
 
 // Overview reads the classes of a namespace ("" for all) with all of their mounts, sorted by namespace and name. Stale consumers of Secrets are known
-// only where Secrets may be read; unread is the refusal where they may not.
-func Overview(ctx context.Context, client *kube.Client, namespace string) (classes []Class, unread, err error) {
+// only where Secrets may be read, and reloads only where workloads may.
+func Overview(ctx context.Context, client *kube.Client, namespace string) (classes []Class, unread Unread, err error) {
 	found, err := client.Classes(ctx, namespace)
 	if err != nil {
-		return nil, nil, err
+		return nil, unread, err
 	}
 	statuses, err := client.Statuses(ctx, namespace)
 	if err != nil {
-		return nil, nil, err
+		return nil, unread, err
 	}
 	pods, err := client.Core.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil, nil, err
+		return nil, unread, err
 	}
-	written, unread := secretsWritten(ctx, client, namespace, found)
+	written, refused := secretsWritten(ctx, client, namespace, found)
+	unread.Secrets = refused
+	reloads, refused := ReadReloads(ctx, client, namespace)
+	unread.Workloads = refused
 	for i := range found {
-		classes = append(classes, classOf(&found[i], statuses, pods.Items, written))
+		class := classOf(&found[i], statuses, pods.Items, written)
+		class.Reloads = reloads.OfClass(&found[i])
+		classes = append(classes, class)
 	}
 	slices.SortFunc(classes, func(a, b Class) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))

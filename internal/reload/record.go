@@ -29,6 +29,14 @@ type Pending struct {
 	Until *time.Time `json:"until,omitempty"`
 }
 
+// Wait says what the reload waits for, and until when if that is known.
+func (p *Pending) Wait() string {
+	if p.Until == nil {
+		return p.Waits
+	}
+	return p.Waits + ", until " + p.Until.UTC().Format(time.RFC3339)
+}
+
 // Last returns the last reload that the annotations of a workload tell of, nil if none has been. It is meant for showing: the error names what
 // is not readable.
 func Last(annotations map[string]string) (*LastReload, error) {
