@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -27,9 +26,9 @@ func (c *Controller) act(ctx context.Context, w *workload, plan reload.Plan, pac
 	action, after, err := c.perform(ctx, w, plan, pace)
 	c.metrics.acted(w.Kind, w.Workload.Namespace, c.config.CountByNamespace, c.config.Now().Sub(began), err)
 	if err != nil {
-		c.index.release(idOf(w))
+		c.look(c.index.release(idOf(w)))
 		if !apierrors.IsConflict(err) && ctx.Err() == nil {
-			c.events.tell(w, plan.Changes[0].Source.Kind, corev1.EventTypeWarning, "ReloadFail", fmt.Sprintf("%s: %v", changesText(w, plan), err))
+			c.events.tellChange(w, c.about(w, plan, failReason), fmt.Sprintf("%s: %v", changesText(w, plan), err))
 		}
 		return 0, err
 	}
@@ -38,7 +37,7 @@ func (c *Controller) act(ctx context.Context, w *workload, plan reload.Plan, pac
 	if w.Paused {
 		text += "; the rollout is paused, and goes on when somebody resumes it"
 	}
-	c.events.tell(w, plan.Changes[0].Source.Kind, corev1.EventTypeNormal, "Reloaded", text)
+	c.events.tellChange(w, c.about(w, plan, "Reloaded"), text)
 	c.log.InfoContext(ctx, "Reloaded", slog.String("workload", idOf(w).String()), slog.String("action", action), slog.String("why", whyOf(plan)))
 	c.alert(w, text)
 	return after, nil
@@ -66,7 +65,7 @@ func (c *Controller) perform(ctx context.Context, w *workload, plan reload.Plan,
 	}
 	switch {
 	case c.config.WebhookURL != "":
-		c.index.release(idOf(w))
+		c.look(c.index.release(idOf(w)))
 		if err := c.postWebhook(ctx); err != nil {
 			return "", 0, err
 		}
@@ -143,9 +142,9 @@ func (c *Controller) take(object any) (*workload, error) {
 	if !ok {
 		return nil, fmt.Errorf("the API server answered with a %T", object)
 	}
-	if c.index.setWorkload(w, c.config.Now()) {
-		c.wake()
-	}
+	c.index.acted(idOf(w))
+	_, look := c.index.setWorkload(w, c.config.Now())
+	c.look(look)
 	return w, nil
 }
 

@@ -45,8 +45,6 @@ type Controller struct {
 	since map[id]time.Time
 	// told is what was last told of a workload, so that it is told once.
 	told map[id]map[string]string
-	// waiting are the workloads that wait for others.
-	waiting map[id]bool
 	// seen is what dry runs would have recorded.
 	seen map[id]reload.State
 	// chosen are the namespaces that the selector chooses.
@@ -66,7 +64,7 @@ func New(config Config) (*Controller, error) {
 	return &Controller{
 		config: config, log: config.Log, metrics: config.Metrics, index: newIndex(config),
 		converter: converter{keys: config.Options.Keys, hasher: reload.NewHasher(config.Key), sha1: config.wantsSHA1()},
-		since:     map[id]time.Time{}, told: map[id]map[string]string{}, waiting: map[id]bool{}, seen: map[id]reload.State{}, chosen: map[string]bool{},
+		since:     map[id]time.Time{}, told: map[id]map[string]string{}, seen: map[id]reload.State{}, chosen: map[string]bool{},
 	}, nil
 }
 
@@ -74,7 +72,7 @@ func New(config Config) (*Controller, error) {
 func (c *Controller) Run(ctx context.Context) error {
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[id](200*time.Millisecond, time.Minute)
 	c.queue = workqueue.NewTypedRateLimitingQueueWithConfig(limiter, workqueue.TypedRateLimitingQueueConfig[id]{MetricsProvider: c.metrics.queueProvider(), Name: "reload"})
-	recorder := newEvents(ctx, c.config.Clients.Kube, c.log)
+	recorder := newEvents(ctx, c.config)
 	c.events = recorder
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -102,6 +100,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		})
 	}
 	running.Go(func() { c.watchRollouts(ctx) })
+	running.Go(func() { recorder.sumUp(ctx, c.uidOfSource) })
 	c.log.InfoContext(ctx, "Controller started")
 	<-ctx.Done()
 	return nil
@@ -175,32 +174,18 @@ func (c *Controller) watchRollouts(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		for _, key := range c.index.expire(c.config.Now(), c.config.RolloutTimeout) {
+		expired, look := c.index.expire(c.config.Now(), c.config.RolloutTimeout)
+		for _, key := range expired {
 			if w := c.index.workload(key); w != nil {
 				c.tellOfFailure(w)
 			}
-			c.wake()
 		}
+		c.look(expired)
+		c.look(look)
 	}
 }
 
-// wake looks again at the workloads that wait for others.
-func (c *Controller) wake() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for key := range c.waiting {
-		c.queue.Add(key)
-	}
-	clear(c.waiting)
-}
-
-func (c *Controller) waits(key id) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.waiting[key] = true
-}
-
-// watches reports whether a namespace is one to look at.
+// serves reports whether a namespace is one to look at.
 func (c *Controller) serves(namespace string) bool {
 	if slices.Contains(c.config.IgnoredNamespaces, namespace) {
 		return false
@@ -220,18 +205,15 @@ func (c *Controller) workloadChanged(object any, gone bool) {
 	}
 	key := idOf(w)
 	if gone {
-		c.index.removeWorkload(key)
+		c.look(c.index.removeWorkload(key))
 		c.forget(key)
-		c.wake()
 		return
 	}
-	ended := c.index.setWorkload(w, c.config.Now())
-	if ended {
-		if w.Progress == reload.Failed {
-			c.tellOfFailure(w)
-		}
-		c.wake()
+	ended, look := c.index.setWorkload(w, c.config.Now())
+	if ended && w.Progress == reload.Failed {
+		c.tellOfFailure(w)
 	}
+	c.look(look)
 	c.queue.Add(key)
 }
 
@@ -240,7 +222,6 @@ func (c *Controller) forget(key id) {
 	defer c.mu.Unlock()
 	delete(c.since, key)
 	delete(c.told, key)
-	delete(c.waiting, key)
 	delete(c.seen, key)
 }
 

@@ -39,12 +39,12 @@ type index struct {
 	named   map[string]map[id]bool
 	sources map[string]map[reload.Source]reload.Content
 	classes map[place]*class
-	// rolling are the workloads whose rollout is under way after a reload, since when this process knows of it.
-	rolling map[id]time.Time
-	// failed are the workloads whose rollout failed after a reload, by what they were reloaded for.
-	failed map[place]map[id]bool
-	// expired are the workloads whose rollout made no end in time and still has made none.
-	expired map[id]bool
+	// slots are the rollouts under way after a reload, and who waits for one.
+	slots *slots
+	// circuits are the rollouts that failed after a reload, and who waits until they are well.
+	circuits circuits
+	// acting are the workloads that have a slot and whose change is being written: what is heard of them meanwhile is from before it.
+	acting map[id]bool
 }
 
 func newIndex(c Config) *index {
@@ -52,26 +52,25 @@ func newIndex(c Config) *index {
 		hasher: reload.NewHasher(c.Key), sha1: c.wantsSHA1(), keys: c.Options.Keys,
 		workloads: map[id]*workload{}, readers: map[place]map[id]bool{}, named: map[string]map[id]bool{},
 		sources: map[string]map[reload.Source]reload.Content{}, classes: map[place]*class{},
-		rolling: map[id]time.Time{}, failed: map[place]map[id]bool{}, expired: map[id]bool{},
+		slots: newSlots(c.MaxRollouts, c.MaxRolloutsPerNamespace), circuits: newCircuits(), acting: map[id]bool{},
 	}
 }
 
 func idOf(w *workload) id { return id{w.Kind, w.Workload.Namespace, w.Workload.Name} }
 
-// setWorkload takes in a workload and reports whether its rollout came to an end, or is well
-// again. What is older than what is known is left out.
-func (x *index) setWorkload(w *workload, now time.Time) (ended bool) {
+// setWorkload takes in a workload. It reports whether its rollout came to an end, and returns who waited for that and is to look again. What is older than
+// what is known is left out.
+func (x *index) setWorkload(w *workload, now time.Time) (ended bool, look []id) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	key := idOf(w)
 	old := x.workloads[key]
 	if old != nil {
 		if old.ObjectMeta.UID == w.ObjectMeta.UID && older(w.Workload.ResourceVersion, old.Workload.ResourceVersion) {
-			return false
+			return false, nil
 		}
 		x.unlink(key, old)
 	}
-	recovered := old != nil && w.Progress == reload.Complete && (old.Progress == reload.Failed || x.expired[key])
 	x.workloads[key] = w
 	for _, r := range w.References {
 		add(x.readers, place{w.Workload.Namespace, r.Source}, key)
@@ -79,32 +78,30 @@ func (x *index) setWorkload(w *workload, now time.Time) (ended bool) {
 	if x.keys.Names(&w.Workload) {
 		add(x.named, w.Workload.Namespace, key)
 	}
-	return x.follow(key, w, old == nil, now) || recovered
+	return x.follow(key, w, old == nil, now)
 }
 
 // recent is how old a reload may be for a rollout that is found under way to be its own.
 const recent = time.Hour
 
 // follow keeps account of the rollouts under way and of the failed ones.
-func (x *index) follow(key id, w *workload, first bool, now time.Time) (ended bool) {
+func (x *index) follow(key id, w *workload, first bool, now time.Time) (ended bool, look []id) {
 	last, err := reload.Last(w.Workload.Annotations)
-	_, was := x.rolling[key]
-	if err != nil || last == nil {
-		delete(x.rolling, key)
-		return was
-	}
-	if w.Progress != reload.Ongoing {
-		delete(x.rolling, key)
-		delete(x.expired, key)
-	} else if first && now.Sub(last.At) < recent {
-		x.rolling[key] = now
-	}
-	for _, s := range last.Sources {
-		if w.Progress == reload.Failed || x.expired[key] {
-			add(x.failed, place{w.Workload.Namespace, s}, key)
+	reloaded := err == nil && last != nil
+	if reloaded && w.Progress == reload.Ongoing {
+		if first && now.Sub(last.At) < recent {
+			x.slots.adopt(key, now)
 		}
+		return false, nil
 	}
-	return was && w.Progress != reload.Ongoing
+	if !x.acting[key] {
+		ended, look = x.slots.rolling(key), x.slots.give(key)
+	}
+	if reloaded && w.Progress == reload.Failed {
+		x.circuits.fail(key, last.Sources)
+		return ended, look
+	}
+	return ended, append(look, x.circuits.mend(key)...)
 }
 
 func (x *index) unlink(key id, w *workload) {
@@ -112,22 +109,19 @@ func (x *index) unlink(key id, w *workload) {
 		drop(x.readers, place{w.Workload.Namespace, r.Source}, key)
 	}
 	drop(x.named, w.Workload.Namespace, key)
-	if last, err := reload.Last(w.Workload.Annotations); err == nil && last != nil {
-		for _, s := range last.Sources {
-			drop(x.failed, place{w.Workload.Namespace, s}, key)
-		}
-	}
 }
 
-func (x *index) removeWorkload(key id) {
+// removeWorkload forgets a workload and returns who waited for its end and is to look again.
+func (x *index) removeWorkload(key id) []id {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if old := x.workloads[key]; old != nil {
 		x.unlink(key, old)
 		delete(x.workloads, key)
 	}
-	delete(x.rolling, key)
-	delete(x.expired, key)
+	delete(x.acting, key)
+	x.circuits.forget(key)
+	return slices.Concat(x.slots.give(key), x.slots.pass(key), x.circuits.mend(key))
 }
 
 func add[K comparable](in map[K]map[id]bool, key K, value id) {
@@ -259,67 +253,66 @@ func (x *index) sourcesOf(w *workload, recorded reload.State) []reload.Source {
 	return list
 }
 
-// failedBy returns another workload whose rollout failed after it was reloaded for one of the sources.
+// failedBy returns another workload whose rollout failed after it was reloaded for one of the sources. Then key is told when that is over.
 func (x *index) failedBy(key id, changes []reload.Change) (other id, s reload.Source, found bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for _, change := range changes {
-		for candidate := range x.failed[place{key.namespace, change.Source}] {
-			if candidate != key {
-				return candidate, change.Source, true
-			}
-		}
-	}
-	return id{}, reload.Source{}, false
+	return x.circuits.failedBy(key, changes)
 }
 
-// reserve counts a rollout in, unless that would be one too many.
-func (x *index) reserve(key id, most, mostInNamespace int, now time.Time) bool {
+// reserve counts a rollout in, unless that would be one too many: then key is told when it is its turn.
+func (x *index) reserve(key id, now time.Time) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	inNamespace := 0
-	for other := range x.rolling {
-		if other.namespace == key.namespace {
-			inNamespace++
-		}
-	}
-	if (most > 0 && len(x.rolling) >= most) || (mostInNamespace > 0 && inNamespace >= mostInNamespace) {
+	if !x.slots.take(key, now) {
 		return false
 	}
-	x.rolling[key] = now
-	delete(x.expired, key)
+	x.acting[key] = true
 	return true
 }
 
-func (x *index) release(key id) {
+// acted says that the change for which a slot was taken is written.
+func (x *index) acted(key id) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	delete(x.rolling, key)
+	delete(x.acting, key)
 }
 
-// expire gives up on rollouts that make no end, and returns them.
-func (x *index) expire(now time.Time, after time.Duration) []id {
+// release counts a rollout out that did not come about, and returns who is to look again.
+func (x *index) release(key id) []id {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	var expired []id
-	for key, since := range x.rolling {
-		if now.Sub(since) < after {
-			continue
+	delete(x.acting, key)
+	return x.slots.give(key)
+}
+
+// pass passes the turn of a workload on that has no use for it now, and returns who is to look again.
+func (x *index) pass(key id) []id {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.slots.pass(key)
+}
+
+// expire gives up on rollouts that make no end. It returns them, and who is to look again.
+func (x *index) expire(now time.Time, after time.Duration) (expired, look []id) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for key, since := range x.slots.taken {
+		if now.Sub(since) >= after {
+			expired = append(expired, key)
 		}
-		delete(x.rolling, key)
-		expired = append(expired, key)
-		x.expired[key] = true
+	}
+	for _, key := range expired {
+		look = append(look, x.slots.give(key)...)
 		w := x.workloads[key]
 		if w == nil {
 			continue
 		}
 		if last, err := reload.Last(w.Workload.Annotations); err == nil && last != nil {
-			for _, s := range last.Sources {
-				add(x.failed, place{key.namespace, s}, key)
-			}
+			x.circuits.fail(key, last.Sources)
 		}
 	}
-	return expired
+	return expired, look
 }
 
 // inNamespace returns the workloads of a namespace.
@@ -339,6 +332,5 @@ func (x *index) inNamespace(namespace string) []id {
 func (x *index) isRolling(key id) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	_, rolling := x.rolling[key]
-	return rolling
+	return x.slots.rolling(key)
 }

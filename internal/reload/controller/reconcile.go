@@ -9,14 +9,19 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/vaultferry/vaultferry/internal/reload"
 )
 
 // reconcile brings one workload to what it reloads for, and returns after what time to look again, 0 if that is not needed. It begins from
 // what stands on the workload and what is there now, so that it may be stopped at any point.
-func (c *Controller) reconcile(ctx context.Context, key id) (time.Duration, error) {
+func (c *Controller) reconcile(ctx context.Context, key id) (after time.Duration, err error) {
+	// A slot is kept for whom it was promised until it looks. If it does not take it, for whatever reason, it is the next one's turn.
+	queued := false
+	defer func() {
+		if !queued {
+			c.look(c.index.pass(key))
+		}
+	}()
 	w := c.index.workload(key)
 	if w == nil || w.DeletionTimestamp != nil || !c.serves(key.namespace) {
 		c.forget(key)
@@ -51,6 +56,7 @@ func (c *Controller) reconcile(ctx context.Context, key id) (time.Duration, erro
 		return 0, nil
 	}
 	if hold := c.hold(w, plan, pace, since); hold != nil {
+		queued = hold.queued
 		return c.wait(ctx, w, plan, since, *hold)
 	}
 	// 4. Now.
@@ -119,7 +125,6 @@ func (c *Controller) forgetPending(key id) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.since, key)
-	delete(c.waiting, key)
 	delete(c.told[key], "dry-run")
 	delete(c.told[key], "pending")
 }
@@ -131,6 +136,8 @@ type hold struct {
 	after time.Duration
 	until time.Time
 	tell  bool
+	// queued says that the workload is told when it is its turn.
+	queued bool
 }
 
 // hold returns why a reload must wait, nil if it need not. The last question is asked last because its answer yes counts the rollout in.
@@ -152,7 +159,6 @@ func (c *Controller) hold(w *workload, plan reload.Plan, pace reload.Pace, since
 	last, _ := reload.Last(w.Workload.Annotations) // what is not readable tells of no reload
 	if last != nil {
 		if c.index.isRolling(key) {
-			c.waits(key)
 			return &hold{why: "its last rollout is under way", after: 0}
 		}
 		if left := last.At.Add(c.minInterval(pace)).Sub(now); left > 0 {
@@ -171,12 +177,10 @@ func (c *Controller) hold(w *workload, plan reload.Plan, pace reload.Pace, since
 		return h
 	}
 	if other, source, failed := c.index.failedBy(key, plan.Changes); failed {
-		c.waits(key)
 		return &hold{why: fmt.Sprintf("the rollout of %s %s failed after its reload for %s", other.kind, other.name, source), tell: true}
 	}
-	if key.kind != reload.Job && key.kind != reload.CronJob && !c.index.reserve(key, c.config.MaxRollouts, c.config.MaxRolloutsPerNamespace, now) {
-		c.waits(key)
-		return &hold{why: "as many rollouts as allowed are under way"}
+	if key.kind != reload.Job && key.kind != reload.CronJob && !c.index.reserve(key, now) {
+		return &hold{why: "as many rollouts as allowed are under way", queued: true}
 	}
 	return nil
 }
@@ -210,7 +214,7 @@ func (c *Controller) wait(ctx context.Context, w *workload, plan reload.Plan, si
 	if err != nil {
 		return 0, err
 	}
-	c.events.tell(w, plan.Changes[0].Source.Kind, corev1.EventTypeNormal, "ReloadPending", fmt.Sprintf("%s; the reload waits: %s", whyOf(plan), h.why))
+	c.events.tellChange(w, c.about(w, plan, "ReloadPending"), fmt.Sprintf("%s; the reload waits: %s", whyOf(plan), h.why))
 	return h.after, nil
 }
 
@@ -239,7 +243,7 @@ func whyOf(plan reload.Plan) string {
 func (c *Controller) tellProblems(w *workload) {
 	for _, problem := range c.config.Options.Keys.Problems(&w.Workload) {
 		if c.once(idOf(w), "problem "+problem.Annotation, problem.Value) {
-			c.events.tell(w, reload.Secret, corev1.EventTypeWarning, "InvalidAnnotation", problem.String())
+			c.events.warn(w, reload.Secret, "InvalidAnnotation", problem.String())
 			c.log.Warn("Ignoring an annotation", slog.String("workload", idOf(w).String()), slog.String("problem", problem.String()))
 		}
 	}
@@ -250,7 +254,7 @@ func (c *Controller) tellDryRun(w *workload, plan reload.Plan) {
 		return
 	}
 	text := fmt.Sprintf("Dry run: would %s, because %s", doing(plan), whyOf(plan))
-	c.events.tell(w, plan.Changes[0].Source.Kind, corev1.EventTypeNormal, "ReloadDryRun", text)
+	c.events.tellChange(w, c.about(w, plan, "ReloadDryRun"), text)
 	c.metrics.skipped("dry_run", 1)
 	c.log.Info("Dry run", slog.String("workload", idOf(w).String()), slog.String("would", doing(plan)), slog.String("why", whyOf(plan)))
 }
@@ -288,7 +292,7 @@ func (c *Controller) tellOfFailure(w *workload) {
 			names = append(names, s.String())
 		}
 		c.metrics.failed("rollout")
-		c.events.tell(w, last.Sources[0].Kind, corev1.EventTypeWarning, "ReloadStopped", fmt.Sprintf(
+		c.events.warn(w, last.Sources[0].Kind, "ReloadStopped", fmt.Sprintf(
 			"The rollout failed after the reload for %s; other workloads are not reloaded for it until this one is well", strings.Join(names, ", ")))
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
@@ -174,6 +175,21 @@ func (c *Controller) sees(kind, namespace string) bool {
 	return false
 }
 
+// uidOfSource is the UID of a source, "" if it is not known.
+func (c *Controller) uidOfSource(at place) types.UID {
+	for _, w := range c.watches {
+		if w.kind != string(at.source.Kind) {
+			continue
+		}
+		if object, found, err := w.informer.GetStore().GetByKey(at.namespace + "/" + at.source.Name); err == nil && found {
+			if s, ok := object.(*source); ok {
+				return s.ObjectMeta.UID
+			}
+		}
+	}
+	return ""
+}
+
 // listings are the kinds to watch.
 func (c *Controller) listings() []listing {
 	o, list := c.config.Options, []listing{}
@@ -197,137 +213,79 @@ func (c *Controller) listings() []listing {
 	return list
 }
 
-func (c *Controller) workloadListing(kind reload.WorkloadKind) listing {
-	kube := c.config.Clients.Kube
-	l := listing{kind: string(kind), transform: c.converter.workload, handle: c.workloadChanged}
-	switch kind {
-	case reload.Deployment:
-		l.object = &appsv1.Deployment{}
-		l.list = func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) {
-			return kube.AppsV1().Deployments(ns).List(ctx, o)
-		}
-		l.watch = func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) {
-			return kube.AppsV1().Deployments(ns).Watch(ctx, o)
-		}
-	case reload.StatefulSet:
-		l.object = &appsv1.StatefulSet{}
-		l.list = func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) {
-			return kube.AppsV1().StatefulSets(ns).List(ctx, o)
-		}
-		l.watch = func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) {
-			return kube.AppsV1().StatefulSets(ns).Watch(ctx, o)
-		}
-	case reload.DaemonSet:
-		l.object = &appsv1.DaemonSet{}
-		l.list = func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) {
-			return kube.AppsV1().DaemonSets(ns).List(ctx, o)
-		}
-		l.watch = func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) {
-			return kube.AppsV1().DaemonSets(ns).Watch(ctx, o)
-		}
-	case reload.CronJob:
-		l.object = &batchv1.CronJob{}
-		l.list = func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) {
-			return kube.BatchV1().CronJobs(ns).List(ctx, o)
-		}
-		l.watch = func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) {
-			return kube.BatchV1().CronJobs(ns).Watch(ctx, o)
-		}
-	case reload.Job:
-		l.object = &batchv1.Job{}
-		l.list = func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) {
-			return kube.BatchV1().Jobs(ns).List(ctx, o)
-		}
-		l.watch = func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) {
-			return kube.BatchV1().Jobs(ns).Watch(ctx, o)
-		}
-	case reload.Rollout:
-		l = c.dynamicListing(string(kind), rollouts(), c.converter.workload, c.workloadChanged)
-	}
+// lister lists and watches one kind in one namespace; client-go's typed clients and the untyped ones are such.
+type lister[L runtime.Object] interface {
+	List(ctx context.Context, o metav1.ListOptions) (L, error)
+	Watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error)
+}
+
+// through lists and watches through the client of each namespace.
+func through[L runtime.Object, C lister[L]](l listing, object runtime.Object, client func(namespace string) C) listing {
+	l.object = object
+	l.list = func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) { return client(ns).List(ctx, o) }
+	l.watch = func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) { return client(ns).Watch(ctx, o) }
 	return l
+}
+
+func (c *Controller) workloadListing(kind reload.WorkloadKind) listing {
+	l := listing{kind: string(kind), transform: c.converter.workload, handle: c.workloadChanged}
+	apps, batch := c.config.Clients.Kube.AppsV1(), c.config.Clients.Kube.BatchV1()
+	switch kind {
+	case reload.StatefulSet:
+		return through[*appsv1.StatefulSetList](l, &appsv1.StatefulSet{}, apps.StatefulSets)
+	case reload.DaemonSet:
+		return through[*appsv1.DaemonSetList](l, &appsv1.DaemonSet{}, apps.DaemonSets)
+	case reload.CronJob:
+		return through[*batchv1.CronJobList](l, &batchv1.CronJob{}, batch.CronJobs)
+	case reload.Job:
+		return through[*batchv1.JobList](l, &batchv1.Job{}, batch.Jobs)
+	case reload.Rollout:
+		return through[*unstructured.UnstructuredList](l, &unstructured.Unstructured{}, c.config.Clients.Dynamic.Resource(rollouts()).Namespace)
+	}
+	return through[*appsv1.DeploymentList](l, &appsv1.Deployment{}, apps.Deployments)
 }
 
 func rollouts() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "argoproj.io", Version: "v1alpha1", Resource: "rollouts"}
 }
 
-func (c *Controller) dynamicListing(kind string, resource schema.GroupVersionResource, transform cache.TransformFunc, handle func(any, bool)) listing {
-	client := c.config.Clients.Dynamic.Resource(resource)
-	return listing{
-		kind: kind, object: &unstructured.Unstructured{}, transform: transform, handle: handle,
-		list: func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) {
-			return client.Namespace(ns).List(ctx, o)
-		},
-		watch: func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) {
-			return client.Namespace(ns).Watch(ctx, o)
-		},
-	}
-}
-
 func (c *Controller) sourceListing(kind reload.SourceKind) listing {
-	kube := c.config.Clients.Kube
 	l := listing{kind: string(kind), transform: c.converter.source, handle: func(object any, gone bool) { c.sourceChanged(kind, object, gone) }}
 	selector := ""
 	if c.config.SourceSelector != nil {
 		selector = c.config.SourceSelector.String()
 	}
+	core := c.config.Clients.Kube.CoreV1()
 	if kind == reload.ConfigMap {
-		l.object = &corev1.ConfigMap{}
 		l.choose = func(o *metav1.ListOptions) { o.LabelSelector = selector }
-		l.list = func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) {
-			return kube.CoreV1().ConfigMaps(ns).List(ctx, o)
-		}
-		l.watch = func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) {
-			return kube.CoreV1().ConfigMaps(ns).Watch(ctx, o)
-		}
-		return l
+		return through[*corev1.ConfigMapList](l, &corev1.ConfigMap{}, core.ConfigMaps)
 	}
-	l.object = &corev1.Secret{}
 	l.choose = func(o *metav1.ListOptions) { o.LabelSelector, o.FieldSelector = selector, unusedSecrets }
-	l.list = func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) {
-		return kube.CoreV1().Secrets(ns).List(ctx, o)
-	}
-	l.watch = func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) {
-		return kube.CoreV1().Secrets(ns).Watch(ctx, o)
-	}
-	return l
+	return through[*corev1.SecretList](l, &corev1.Secret{}, core.Secrets)
 }
 
 // statusListing watches the driver's pod statuses. They carry the driver's labels only, so that no selector of the user's applies.
 func (c *Controller) statusListing() listing {
-	return c.dynamicListing("SecretProviderClassPodStatus", v1.GroupVersion().WithResource("secretproviderclasspodstatuses"), c.converter.podStatus, c.statusChanged)
+	l := listing{kind: "SecretProviderClassPodStatus", transform: c.converter.podStatus, handle: c.statusChanged}
+	client := c.config.Clients.Dynamic.Resource(v1.GroupVersion().WithResource("secretproviderclasspodstatuses"))
+	return through[*unstructured.UnstructuredList](l, &unstructured.Unstructured{}, client.Namespace)
 }
 
 // classListing watches the annotations of classes.
 func (c *Controller) classListing() listing {
+	l := listing{kind: string(reload.Class), transform: c.converter.source, handle: c.classChanged}
 	client := c.config.Clients.Metadata.Resource(v1.GroupVersion().WithResource("secretproviderclasses"))
-	return listing{
-		kind: string(reload.Class), object: &metav1.PartialObjectMetadata{}, transform: c.converter.source, handle: c.classChanged,
-		list: func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) {
-			return client.Namespace(ns).List(ctx, o)
-		},
-		watch: func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) {
-			return client.Namespace(ns).Watch(ctx, o)
-		},
-	}
+	return through[*metav1.PartialObjectMetadataList](l, &metav1.PartialObjectMetadata{}, client.Namespace)
 }
 
 // namespaceListing watches which namespaces the selector chooses.
 func (c *Controller) namespaceListing() listing {
+	l := listing{kind: "Namespace", handle: c.namespaceChanged, transform: func(object any) (any, error) {
+		if m, ok := object.(*metav1.PartialObjectMetadata); ok {
+			m.ManagedFields, m.Annotations = nil, nil
+		}
+		return object, nil
+	}}
 	client := c.config.Clients.Metadata.Resource(corev1.SchemeGroupVersion.WithResource("namespaces"))
-	return listing{
-		kind: "Namespace", object: &metav1.PartialObjectMetadata{}, handle: c.namespaceChanged,
-		transform: func(object any) (any, error) {
-			if m, ok := object.(*metav1.PartialObjectMetadata); ok {
-				m.ManagedFields, m.Annotations = nil, nil
-			}
-			return object, nil
-		},
-		list: func(ctx context.Context, _ string, o metav1.ListOptions) (runtime.Object, error) {
-			return client.List(ctx, o)
-		},
-		watch: func(ctx context.Context, _ string, o metav1.ListOptions) (watch.Interface, error) {
-			return client.Watch(ctx, o)
-		},
-	}
+	return through[*metav1.PartialObjectMetadataList](l, &metav1.PartialObjectMetadata{}, client.Namespace)
 }
