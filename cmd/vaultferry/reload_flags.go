@@ -117,37 +117,50 @@ func (f *reloadFlags) config(env environment) (controller.Config, error) {
 	if own := env.getenv("KUBERNETES_NAMESPACE"); own != "" && len(c.Namespaces) == 0 {
 		c.Namespaces = []string{own}
 	}
-	switch {
-	case f.delay < 0, f.minInterval < 0, f.signalWait < 0:
-		return c, errors.New("--reload-delay, --reload-min-interval and --signal-delay must not be below 0")
-	case f.rolloutTimeout < time.Second:
-		return c, errors.New("--rollout-timeout must be at least 1s")
-	case f.maxRollouts < 0, f.maxRolloutsPerNamespace < 0:
-		return c, errors.New("--max-rollouts and --max-rollouts-per-namespace must not be below 0; 0 is no bound")
+	if err := f.bounds(); err != nil {
+		return c, err
 	}
-	if u, err := url.Parse(f.webhookURL); f.webhookURL != "" && (err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https")) {
-		return c, errors.New("--webhook-url must be an http or https URL")
+	if err := f.parse(&c); err != nil {
+		return c, err
 	}
 	var err error
-	if c.Windows, err = reload.ParseWindows(f.windows); err != nil {
-		return c, fmt.Errorf("--reload-windows: %w", err)
-	}
-	if c.Strategy, err = strategyOf(f.strategy); err != nil {
-		return c, err
-	}
-	if c.NamespaceSelector, err = selectorOf("--namespace-selector", f.namespaceSelector); err != nil {
-		return c, err
-	}
-	if c.SourceSelector, err = selectorOf("--resource-label-selector", f.sourceSelector); err != nil {
-		return c, err
-	}
 	if c.Alerts, err = alertsOf(env); err != nil {
 		return c, err
 	}
-	if err := f.options(&c); err != nil {
-		return c, err
+	return c, f.options(&c)
+}
+
+// bounds names a number or a URL that is not possible.
+func (f *reloadFlags) bounds() error {
+	switch {
+	case f.delay < 0, f.minInterval < 0, f.signalWait < 0:
+		return errors.New("--reload-delay, --reload-min-interval and --signal-delay must not be below 0")
+	case f.rolloutTimeout < time.Second:
+		return errors.New("--rollout-timeout must be at least 1s")
+	case f.maxRollouts < 0, f.maxRolloutsPerNamespace < 0:
+		return errors.New("--max-rollouts and --max-rollouts-per-namespace must not be below 0; 0 is no bound")
+	case f.webhookURL == "":
+		return nil
 	}
-	return c, nil
+	if u, err := url.Parse(f.webhookURL); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return errors.New("--webhook-url must be an http or https URL")
+	}
+	return nil
+}
+
+// parse reads the flags that have a syntax of their own.
+func (f *reloadFlags) parse(c *controller.Config) (err error) {
+	if c.Windows, err = reload.ParseWindows(f.windows); err != nil {
+		return fmt.Errorf("--reload-windows: %w", err)
+	}
+	if c.Strategy, err = strategyOf(f.strategy); err != nil {
+		return err
+	}
+	if c.NamespaceSelector, err = selectorOf("--namespace-selector", f.namespaceSelector); err != nil {
+		return err
+	}
+	c.SourceSelector, err = selectorOf("--resource-label-selector", f.sourceSelector)
+	return err
 }
 
 func (f *reloadFlags) options(c *controller.Config) error {
