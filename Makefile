@@ -11,8 +11,8 @@ DIST     := dist
 PLATFORM := linux-$(GOARCH)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 IMAGES   := vaultferry azure-emulator demo-app thirdparty sdkapp
-# What an image has besides the binary of its name. Driver, provider and webhook have a binary each that links nothing else: see docs/footprint.md.
-WITH_vaultferry := $(foreach part,driver provider webhook,--beside linux/$(GOARCH)=$(DIST)/$(PLATFORM)/vaultferry-$(part))
+# What an image has besides the binary of its name. Driver, provider, controller and webhook have a binary each that links nothing else: see docs/footprint.md.
+WITH_vaultferry := $(foreach part,driver provider controller webhook,--beside linux/$(GOARCH)=$(DIST)/$(PLATFORM)/vaultferry-$(part))
 WITH_demo-app   := --link /ls --link /cat --link /env
 PLUGIN_PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 # Without the tracing pages of gRPC, which nobody serves, 3 MB of templates stay out of every process of a node.
@@ -38,6 +38,7 @@ build: ## Build the static binaries for Linux into dist/
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/vaultferry ./cmd/vaultferry
 	$(GO_BUILD) -tags vaultferry_driver,$(NODE) -o $(DIST)/$(PLATFORM)/vaultferry-driver ./cmd/vaultferry
 	$(GO_BUILD) -tags vaultferry_provider,$(PROVIDER) -o $(DIST)/$(PLATFORM)/vaultferry-provider ./cmd/vaultferry
+	$(GO_BUILD) -tags vaultferry_controller,$(NODE) -o $(DIST)/$(PLATFORM)/vaultferry-controller ./cmd/vaultferry
 	$(GO_BUILD) -tags vaultferry_webhook,$(NODE) -o $(DIST)/$(PLATFORM)/vaultferry-webhook ./cmd/vaultferry
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/azure-emulator ./cmd/azure-emulator
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/kubectl-vaultferry ./cmd/kubectl-vaultferry
@@ -75,7 +76,7 @@ test: deps test-unit test-modules test-e2e ## Run all tests: unit, integration a
 .PHONY: test-unit
 test-unit: ## Run the unit and integration tests of the main module, with the race detector
 	$(STATIC) go vet ./...
-	$(foreach part,driver provider webhook,$(STATIC) go vet -tags vaultferry_$(part),$(NODE) ./cmd/vaultferry;)
+	$(foreach part,driver provider controller webhook,$(STATIC) go vet -tags vaultferry_$(part),$(NODE) ./cmd/vaultferry;)
 	go test -race ./api/... ./cmd/... ./demo/... ./internal/... $(wildcard ./test/integration) $(wildcard ./test/sdk) $(wildcard ./test/chart) ./test/docs
 
 .PHONY: test-modules

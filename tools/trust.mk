@@ -3,7 +3,7 @@
 
 FUZZTIME  ?= 10s
 # The binaries of each image, and the module whose data tools/image adds to it: the roots that Mozilla trusts.
-SBOM_vaultferry := $(foreach part,driver provider webhook,--binary $(DIST)/$(PLATFORM)/vaultferry-$(part))
+SBOM_vaultferry := $(foreach part,driver provider controller webhook,--binary $(DIST)/$(PLATFORM)/vaultferry-$(part))
 
 .PHONY: vulncheck
 vulncheck: ## Look for known vulnerabilities in what the code calls (needs the database of Go)
@@ -27,4 +27,4 @@ reproducible: images ## Build the images a second time, elsewhere and from nothi
 publish: ## Push the image IMAGE for amd64 and arm64, each built before, to REGISTRY, and print its digest
 	@"$$(tools/tool.sh image)" build --entrypoint /$(IMAGE) --tag $(REGISTRY)/$(IMAGE):$(VERSION) --push \
 	  $(foreach arch,amd64 arm64,--binary linux/$(arch)=$(DIST)/linux-$(arch)/$(IMAGE) $(if $(filter vaultferry,$(IMAGE)),\
-	    $(foreach part,driver provider webhook,--beside linux/$(arch)=$(DIST)/linux-$(arch)/vaultferry-$(part))))
+	    $(foreach part,driver provider controller webhook,--beside linux/$(arch)=$(DIST)/linux-$(arch)/vaultferry-$(part))))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build !vaultferry_driver && !vaultferry_provider && !vaultferry_webhook
+//go:build !vaultferry_controller && !vaultferry_driver && !vaultferry_provider && !vaultferry_webhook
 
 package main
 

@@ -82,6 +82,7 @@ func runController(ctx context.Context, f *controllerFlags, env environment) err
 	if err := f.validate(); err != nil {
 		return err
 	}
+	saveMemory(f.reload.pprof, env)
 	log := f.common.logger(env.stderr)
 	klog.SetSlogLogger(log)
 	config, err := kubeConfig(f.kubeconfig, "controller")

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command vaultferry is the server side of Vaultferry: one binary whose subcommands are the node driver, the Azure provider and the webhook.
+// Command vaultferry is the server side of Vaultferry: one binary whose subcommands are the node driver, the Azure provider, the controller and the webhook.
 // It holds flags and wiring only.
 //
-// The build tags vaultferry_driver, vaultferry_provider and vaultferry_webhook leave all but one of them in: what a process links, it keeps
-// in memory. The rest is the same in all builds.
+// The build tags vaultferry_driver, vaultferry_provider, vaultferry_controller and vaultferry_webhook leave one of them in: what a process links, it
+// keeps in memory. The rest is the same in all builds.
 package main
 
 import (

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build !vaultferry_driver && !vaultferry_provider
+//go:build !vaultferry_controller && !vaultferry_driver && !vaultferry_provider
 
 package main
 

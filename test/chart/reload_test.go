@@ -20,7 +20,11 @@ func controllerArgs(t *testing.T, sets ...string) []string {
 	for _, set := range sets {
 		args = append(args, "--set", set)
 	}
-	return get[appsv1.Deployment](t, render(t, args...), "Deployment", controllerName).Spec.Template.Spec.Containers[0].Args
+	container := get[appsv1.Deployment](t, render(t, args...), "Deployment", controllerName).Spec.Template.Spec.Containers[0]
+	if diff := cmp.Diff([]string{"/vaultferry-controller"}, container.Command); diff != "" {
+		t.Errorf("command (-want +got):\n%s", diff)
+	}
+	return container.Args
 }
 
 func TestReloadArguments(t *testing.T) {

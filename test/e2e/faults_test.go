@@ -41,7 +41,7 @@ func faults() []fault {
 	return []fault{
 		{name: "driver killed, 5 times", quick: true, breaks: killed("/vaultferry-driver", 5)},
 		{name: "provider killed, 5 times", quick: true, breaks: killed("/vaultferry-provider", 5)},
-		{name: "controller killed, 5 times", breaks: killed("/vaultferry", 5)},
+		{name: "controller killed, 5 times", breaks: killed("/vaultferry-controller", 5)},
 		{name: "kubelet killed, twice", breaks: killed("kubelet", 2)},
 		{name: "containerd killed, twice", breaks: killed("containerd", 2)},
 		{name: "API server killed, twice", breaks: killed("kube-apiserver", 2)},
