@@ -4,11 +4,15 @@ package docs
 
 import (
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/vaultferry/vaultferry/internal/reload"
 )
 
 const migrationPage = "docs/migrate.md"
@@ -77,7 +81,7 @@ func fate(t *testing.T, rows []row, has func(name string) bool) {
 func TestMigratedFlags(t *testing.T) {
 	all := tables(pages(t)[migrationPage])
 	program := filepath.Join(programs(t), "vaultferry")
-	for header, command := range map[string]string{"flag of the driver": "driver", "flag of the Azure provider": "provider", "flag of the webhook": "webhook"} {
+	for header, command := range map[string]string{"flag of the driver": "driver", "flag of the Azure provider": "provider", "flag of the webhook": "webhook", "flag of Reloader": "controller"} {
 		t.Run(command, func(t *testing.T) {
 			fate(t, all[header], func(name string) bool { return accepts(t, program, []string{command}, strings.TrimLeft(name, "-")) })
 		})
@@ -87,7 +91,7 @@ func TestMigratedFlags(t *testing.T) {
 func TestMigratedValues(t *testing.T) {
 	all := tables(pages(t)[migrationPage])
 	chart := values(t)
-	for _, header := range []string{"value of the driver's chart", "value of the Azure provider's chart", "value of the webhook's chart"} {
+	for _, header := range []string{"value of the driver's chart", "value of the Azure provider's chart", "value of the webhook's chart", "value of Reloader's chart"} {
 		t.Run(header, func(t *testing.T) {
 			fate(t, all[header], func(name string) bool {
 				if path, value, ok := strings.Cut(name, "="); ok && value != "" {
@@ -110,11 +114,31 @@ func TestMigratedMetrics(t *testing.T) {
 	all := tables(pages(t)[migrationPage])
 	for header, dir := range map[string]string{
 		"metric of the driver": "internal/driver", "metric of the Azure provider": "internal/provider", "metric of the webhook": "internal/webhook",
+		"metric of Reloader": "internal/reload/controller",
 	} {
 		t.Run(header, func(t *testing.T) {
 			sources := source(t, dir)
 			fate(t, all[header], func(name string) bool { return strings.Contains(sources, `"`+name+`"`) })
 		})
+	}
+}
+
+func TestMigratedAnnotations(t *testing.T) {
+	k := reload.DefaultKeys()
+	known := []string{k.Auto, k.Search, k.Match, k.Ignore, k.PausePeriod, k.PausedAt, reload.RolloutStrategyAnnotation, reload.LastReloadedFromAnnotation}
+	for _, kinds := range []map[reload.SourceKind]string{k.TypedAuto, k.Named, k.Exclude} {
+		known = slices.AppendSeq(known, maps.Values(kinds))
+	}
+	rows := tables(pages(t)[migrationPage])["annotation of Reloader"]
+	fate(t, rows, func(name string) bool { return slices.Contains(known, name) })
+	var told strings.Builder
+	for _, r := range rows {
+		told.WriteString(r.what)
+	}
+	for _, name := range known {
+		if !strings.Contains(told.String(), "`"+name+"`") {
+			t.Errorf("%s does not tell what becomes of %s", migrationPage, name)
+		}
 	}
 }
 
