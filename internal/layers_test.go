@@ -99,6 +99,7 @@ var layers = map[string]layer{
 	"internal/reload/controller": {
 		ours: []string{"api/v1", "internal/reload", "internal/secretsync"}, never: []string{azure}, why: "the API server alone",
 	},
+	"internal/lease":    {never: []string{azure, grpc}, why: "the API server alone"},
 	"internal/emulator": {ours: []string{"internal/telemetry"}, never: []string{kubernetes, azure}, why: "a shared parser would hide a shared bug"},
 	"cmd":               {ours: []string{"api", "internal"}},
 	"demo":              {never: []string{azure}, why: "a workload that knows nothing of Vaultferry"},

@@ -16,11 +16,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/leaderelection"
-	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/klog/v2"
 
 	"github.com/vaultferry/vaultferry/internal/classstatus"
+	"github.com/vaultferry/vaultferry/internal/lease"
 	"github.com/vaultferry/vaultferry/internal/telemetry"
 )
 
@@ -133,11 +132,8 @@ func runController(ctx context.Context, f *controllerFlags, env environment) err
 	return err
 }
 
-// errLost ends a process that has lost the lease: its successor begins anew.
-var errLost = errors.New("lost the lease: another replica took it, or the API server did not answer in time")
-
 // lead calls work while this process holds the lease.
-func (f *controllerFlags) lead(ctx context.Context, config *rest.Config, log *slog.Logger, work func(context.Context) error) error {
+func (f *controllerFlags) lead(ctx context.Context, api *rest.Config, log *slog.Logger, work func(context.Context) error) error {
 	if !f.leaderElect {
 		return work(ctx)
 	}
@@ -145,38 +141,7 @@ func (f *controllerFlags) lead(ctx context.Context, config *rest.Config, log *sl
 	if err != nil {
 		return fmt.Errorf("naming this process: %w", err)
 	}
-	const duration, renew, retry = 15 * time.Second, 10 * time.Second, 2 * time.Second
-	lock, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, f.leaseNamespace, f.leaseName,
-		resourcelock.ResourceLockConfig{Identity: fmt.Sprintf("%s-%d", host, os.Getpid())}, config, renew)
-	if err != nil {
-		return fmt.Errorf("making the lease: %w", err)
-	}
-	worked := make(chan error, 1)
-	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: lock, LeaseDuration: duration, RenewDeadline: renew, RetryPeriod: retry, ReleaseOnCancel: true, Name: f.leaseName,
-		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(ctx context.Context) {
-				log.InfoContext(ctx, "Holding the lease", slog.String("lease", f.leaseNamespace+"/"+f.leaseName))
-				worked <- work(ctx)
-			},
-			OnStoppedLeading: func() {},
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("setting up the lease: %w", err)
-	}
-	leading, stop := context.WithCancel(ctx)
-	defer stop()
-	elected := make(chan struct{})
-	go func() { defer close(elected); elector.Run(leading) }()
-	select {
-	case err = <-worked:
-		stop()
-		<-elected
-	case <-elected:
-	}
-	if err == nil && ctx.Err() == nil {
-		err = errLost
-	}
-	return err
+	return lease.Hold(ctx, lease.Config{
+		API: api, Namespace: f.leaseNamespace, Name: f.leaseName, Identity: fmt.Sprintf("%s-%d", host, os.Getpid()), Log: log,
+	}, work)
 }

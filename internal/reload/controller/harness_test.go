@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -82,8 +83,10 @@ func (h *harness) beginWith(ctx context.Context, cancel context.CancelFunc) {
 	}
 }
 
-func clientsOf(t testing.TB, server *apiServer) controller.Clients {
-	config := &rest.Config{Host: "http://api", Transport: server, QPS: -1, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}
+func clientsOf(t testing.TB, server *apiServer) controller.Clients { return clientsThrough(t, server) }
+
+func clientsThrough(t testing.TB, transport http.RoundTripper) controller.Clients {
+	config := &rest.Config{Host: "http://api", Transport: transport, QPS: -1, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}
 	kube, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
