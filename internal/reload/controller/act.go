@@ -69,7 +69,7 @@ func (c *Controller) perform(ctx context.Context, w *workload, plan reload.Plan,
 		if err := c.postWebhook(ctx); err != nil {
 			return "", 0, err
 		}
-		_, err := c.patch(ctx, w, note("webhook"))
+		err := c.patch(ctx, w, note("webhook"))
 		return "webhook", 0, err
 	case plan.Effect() == reload.Tell:
 		return c.performSignal(ctx, w, pace, note("signal"))
@@ -80,7 +80,7 @@ func (c *Controller) perform(ctx context.Context, w *workload, plan reload.Plan,
 	case evict && w.Kind != reload.Rollout:
 		edit := note("eviction")
 		edit.Annotations[reload.EvictBeforeAnnotation] = now.UTC().Format(time.RFC3339Nano)
-		_, err := c.patch(ctx, w, edit)
+		err := c.patch(ctx, w, edit)
 		return "eviction", pollInterval / 4, err
 	}
 	edit := note("rollout")
@@ -97,16 +97,16 @@ func (c *Controller) perform(ctx context.Context, w *workload, plan reload.Plan,
 	if w.Kind == reload.Rollout {
 		return "rollout", 0, c.updateRollout(ctx, w, edit)
 	}
-	_, err = c.patch(ctx, w, edit)
+	err = c.patch(ctx, w, edit)
 	return "rollout", after, err
 }
 
 // patch makes an edit of exactly the object that w was read from, and takes in what it became.
-func (c *Controller) patch(ctx context.Context, w *workload, edit reload.Edit) (*workload, error) {
+func (c *Controller) patch(ctx context.Context, w *workload, edit reload.Edit) error {
 	kind := types.StrategicMergePatchType
 	body, err := edit.StrategicPatch(&w.Workload)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	kube, options := c.config.Clients.Kube, metav1.PatchOptions{FieldManager: fieldManager}
 	ns, name := w.Workload.Namespace, w.Workload.Name
@@ -127,25 +127,25 @@ func (c *Controller) patch(ctx context.Context, w *workload, edit reload.Edit) (
 		object, err = c.config.Clients.Dynamic.Resource(rollouts()).Namespace(ns).Patch(ctx, name, types.MergePatchType, body, options)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("patching %s: %w", idOf(w), err)
+		return fmt.Errorf("patching %s: %w", idOf(w), err)
 	}
 	return c.take(object)
 }
 
 // take takes in an object that the API server answered with, before its watch tells of it.
-func (c *Controller) take(object any) (*workload, error) {
+func (c *Controller) take(object any) error {
 	converted, err := c.converter.workload(object)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	w, ok := converted.(*workload)
 	if !ok {
-		return nil, fmt.Errorf("the API server answered with a %T", object)
+		return fmt.Errorf("the API server answered with a %T", object)
 	}
 	c.index.acted(idOf(w))
 	_, look := c.index.setWorkload(w, c.config.Now())
 	c.look(look)
-	return w, nil
+	return nil
 }
 
 // restartRollout lets Argo restart the pods of a Rollout without another template.
@@ -229,6 +229,6 @@ func (c *Controller) changeRollout(ctx context.Context, w *workload, edit reload
 	if err != nil {
 		return fmt.Errorf("updating %s: %w", idOf(w), err)
 	}
-	_, err = c.take(updated)
+	err = c.take(updated)
 	return err
 }

@@ -34,7 +34,7 @@ const (
 func (c *Controller) runNow(ctx context.Context, w *workload, plan reload.Plan, note func(string) reload.Edit) (string, time.Duration, error) {
 	kube := c.config.Clients.Kube.BatchV1()
 	if w.Suspended {
-		_, err := c.patch(ctx, w, note("none, since it is suspended"))
+		err := c.patch(ctx, w, note("none, since it is suspended"))
 		return "none, since it is suspended", 0, err
 	}
 	cron, err := kube.CronJobs(w.Workload.Namespace).Get(ctx, w.Workload.Name, metav1.GetOptions{})
@@ -54,7 +54,7 @@ func (c *Controller) runNow(ctx context.Context, w *workload, plan reload.Plan, 
 	if _, err := kube.Jobs(cron.Namespace).Create(ctx, job, metav1.CreateOptions{FieldManager: fieldManager}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", 0, fmt.Errorf("creating Job %s: %w", job.Name, err)
 	}
-	_, err = c.patch(ctx, w, note("run"))
+	err = c.patch(ctx, w, note("run"))
 	return "run", 0, err
 }
 
@@ -146,7 +146,7 @@ func (c *Controller) makeAgain(ctx context.Context, job *batchv1.Job, old types.
 	case err != nil:
 		return fmt.Errorf("creating Job %s/%s again: %w", job.Namespace, job.Name, err)
 	default:
-		if _, err := c.take(created); err != nil {
+		if err := c.take(created); err != nil {
 			return err
 		}
 	}

@@ -100,7 +100,7 @@ func (c *Controller) record(ctx context.Context, w *workload, plan reload.Plan) 
 	if pending {
 		edit.Annotations[reload.PendingAnnotation] = ""
 	}
-	_, err := c.patch(ctx, w, edit)
+	err := c.patch(ctx, w, edit)
 	return err
 }
 
@@ -210,7 +210,7 @@ func (c *Controller) wait(ctx context.Context, w *workload, plan reload.Plan, si
 	if old != nil {
 		pending.Since = old.Since
 	}
-	_, err := c.patch(ctx, w, reload.Edit{Annotations: map[string]string{reload.PendingAnnotation: pending.String()}})
+	err := c.patch(ctx, w, reload.Edit{Annotations: map[string]string{reload.PendingAnnotation: pending.String()}})
 	if err != nil {
 		return 0, err
 	}

@@ -67,7 +67,7 @@ func (c *Controller) performSignal(ctx context.Context, w *workload, pace reload
 	if err := errors.Join(failures...); err != nil {
 		return "", 0, err
 	}
-	_, err = c.patch(ctx, w, edit)
+	err = c.patch(ctx, w, edit)
 	return "signal", 0, err
 }
 

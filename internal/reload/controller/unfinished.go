@@ -30,7 +30,7 @@ func (c *Controller) unfinished(ctx context.Context, w *workload, pace reload.Pa
 	}
 	before, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		_, err := c.patch(ctx, w, reload.Edit{Annotations: map[string]string{reload.EvictBeforeAnnotation: ""}})
+		err := c.patch(ctx, w, reload.Edit{Annotations: map[string]string{reload.EvictBeforeAnnotation: ""}})
 		return 0, true, err
 	}
 	after, err = c.evict(ctx, w, before)
@@ -54,7 +54,7 @@ func (c *Controller) resume(ctx context.Context, w *workload, pace reload.Pace) 
 		paused := false
 		edit.Paused = &paused
 	}
-	_, err = c.patch(ctx, w, edit)
+	err = c.patch(ctx, w, edit)
 	return 0, true, err
 }
 
@@ -79,7 +79,7 @@ func (c *Controller) evict(ctx context.Context, w *workload, before time.Time) (
 		}
 	}
 	if old == nil {
-		_, err := c.patch(ctx, w, reload.Edit{Annotations: map[string]string{reload.EvictBeforeAnnotation: ""}})
+		err := c.patch(ctx, w, reload.Edit{Annotations: map[string]string{reload.EvictBeforeAnnotation: ""}})
 		return 0, err
 	}
 	err = c.config.Clients.Kube.PolicyV1().Evictions(old.Namespace).Evict(ctx, &policyv1.Eviction{

@@ -222,8 +222,12 @@ type lister[L runtime.Object] interface {
 // through lists and watches through the client of each namespace.
 func through[L runtime.Object, C lister[L]](l listing, object runtime.Object, client func(namespace string) C) listing {
 	l.object = object
-	l.list = func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) { return client(ns).List(ctx, o) }
-	l.watch = func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) { return client(ns).Watch(ctx, o) }
+	l.list = func(ctx context.Context, ns string, o metav1.ListOptions) (runtime.Object, error) {
+		return client(ns).List(ctx, o)
+	}
+	l.watch = func(ctx context.Context, ns string, o metav1.ListOptions) (watch.Interface, error) {
+		return client(ns).Watch(ctx, o)
+	}
 	return l
 }
 
