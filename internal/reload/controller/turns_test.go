@@ -58,8 +58,8 @@ func TestATurnIsOneWorkloads(t *testing.T) {
 		if len(restarted) != 3 {
 			t.Fatalf("%d rollouts at once", len(restarted))
 		}
-		before := h.metric(looks)
-		h.server.change(deployments+restarted[0], setDone)
+		before, first, second := h.metric(looks), restarted[0], restarted[1]
+		h.server.change(deployments+first, setDone)
 		h.settle(minute)
 		restarted, waiting := h.parted(names)
 		if len(restarted) != 4 {
@@ -77,7 +77,7 @@ func TestATurnIsOneWorkloads(t *testing.T) {
 			}
 			h.server.change(deployments+name, func(o map[string]any) { delete(meta(o), "annotations") })
 		}
-		h.server.change(deployments+restarted[1], setDone)
+		h.server.change(deployments+second, setDone)
 		h.settle(minute)
 		if h.restarts(deployments+waiting[0]) != 1 {
 			t.Error("the one that still waits did not get its turn")
