@@ -115,6 +115,10 @@ bench-provider-memory: build ## Measure the memory of the Azure provider with 1,
 bench-webhook: cluster images ## Measure the webhook with 10,000 ServiceAccounts and 2,000 pods at once, on a local cluster (root); see docs/webhook.md
 	VERSION=$(VERSION) bench/webhook/run.sh $(BENCH_FLAGS)
 
+.PHONY: bench-controller
+bench-controller: cluster build ## Measure the reload controller with 1,000 workloads and 1,000 Secrets, on a local cluster (root); see docs/footprint.md
+	bench/controller/run.sh --controller=$(DIST)/$(PLATFORM)/vaultferry-controller $(BENCH_FLAGS)
+
 .PHONY: lint
 lint: ## Run the linters
 	"$$(tools/tool.sh golangci-lint)" run ./...
