@@ -68,6 +68,7 @@ func foreignFlags() []string {
 		"take-ownership", "force-conflicts", "set", // helm
 		"enable-workload-identity",        // az aks
 		"limit", "heap-profile", "rounds", // bench/provider-memory
+		"constant",               // bench/controller
 		"service-account-issuer", // kube-apiserver
 	}
 }
