@@ -34,7 +34,7 @@ import (
 
 const (
 	// keySecret holds the key of the hashes that stand on workloads.
-	keySecret, keyName = "vaultferry-reload-key", "key"
+	keySecret, keyName = "vaultferry-reload-key", "key" //nolint:gosec // names, and not the key
 	keyBytes           = 32
 	// metaInfo is the ConfigMap in which Reloader tells what it is.
 	metaInfo = "reloader-meta-info"

@@ -123,7 +123,7 @@ func (c *Controller) prepare(w *watched, l listing) {
 
 // watchFailed tells of a kind that cannot be watched, once. The other kinds go on; this one is tried again and again.
 func (c *Controller) watchFailed(ctx context.Context, w *watched, err error) {
-	why := ""
+	var why string
 	switch {
 	case apierrors.IsForbidden(err):
 		why = "forbidden"
