@@ -4,6 +4,7 @@ package keyvault
 
 import (
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"regexp"
 
@@ -11,12 +12,10 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 )
 
-// authorization puts an access token on each request. A vault that does not accept a token gets one more try with a new one: the
-// token may have ended on its way, or been revoked, or lack claims that the vault asks for.
-type authorization struct {
-	tokens TokenSource
-	call   call
-}
+// authorization puts an access token on each request: one of the source in the request's own context ([carrying]), so that clients which
+// all identities share can mix up none. A vault that does not accept a token gets one more try with a new one: the token may have ended on
+// its way, or been revoked, or lack claims that the vault asks for.
+type authorization struct{}
 
 // refusedToken marks an error of the token source, so that the retry policy leaves it alone.
 type refusedToken struct{ error }
@@ -28,8 +27,12 @@ func (refusedToken) NonRetriable() {}
 func (e refusedToken) Unwrap() error { return e.error }
 
 // Do implements [policy.Policy].
-func (a *authorization) Do(request *policy.Request) (*http.Response, error) {
-	token, err := a.put(request, "")
+func (authorization) Do(request *policy.Request) (*http.Response, error) {
+	who, ok := bearerOf(request.Raw().Context())
+	if !ok {
+		return nil, refusedToken{errors.New("keyvault: a request for nobody")}
+	}
+	token, err := who.authorize(request, "")
 	if err != nil {
 		return nil, err
 	}
@@ -37,13 +40,13 @@ func (a *authorization) Do(request *policy.Request) (*http.Response, error) {
 	if err != nil || answer.StatusCode != http.StatusUnauthorized {
 		return answer, err
 	}
-	if a.call.otherTenant(answer.Header) != "" {
+	if who.call.otherTenant(answer.Header) != "" {
 		// No token of this tenant can ever do.
 		return answer, nil
 	}
 	claims := demandedClaims(answer.Header)
-	a.tokens.Reject(token)
-	again, err := a.put(request, claims)
+	who.tokens.Reject(token)
+	again, err := who.authorize(request, claims)
 	if err != nil {
 		return nil, err
 	}
@@ -54,13 +57,13 @@ func (a *authorization) Do(request *policy.Request) (*http.Response, error) {
 	return request.Next()
 }
 
-// put sets the header and returns the token that it holds. A request to anywhere but the vault gets none: the next page of a listing is
+// authorize sets the header and returns the token that it holds. A request to anywhere but the vault gets none: the next page of a listing is
 // where the vault's answer says.
-func (a *authorization) put(request *policy.Request, claims string) (string, error) {
-	if !a.call.isVault(request.Raw().URL) {
-		return "", refusedToken{a.call.invalid("the request leads to another host, to which the token must not travel")}
+func (b bearer) authorize(request *policy.Request, claims string) (string, error) {
+	if !b.call.isVault(request.Raw().URL) {
+		return "", refusedToken{b.call.invalid("the request leads to another host, to which the token must not travel")}
 	}
-	token, err := a.tokens.Token(request.Raw().Context(), a.call.scope(), claims)
+	token, err := b.tokens.Token(request.Raw().Context(), b.call.scope(), claims)
 	if err != nil {
 		return "", refusedToken{err}
 	}

@@ -3,8 +3,8 @@
 // Package keyvault reads objects from Azure Key Vault (Microsoft Learn, "Azure Key Vault REST API reference").
 //
 // A [Reader] serves the whole process. It holds no token and no object: whose token is used comes with each request, so
-// that nothing can cross from one identity to another here. What it remembers is which vaults asked for patience. A [Cache] in
-// front of it lets requests of the same identity share what they read.
+// that nothing can cross from one identity to another here. What it remembers is how to call a vault, and which vaults asked for patience. A
+// [Cache] in front of it lets requests of the same identity share what they read.
 package keyvault
 
 import (
@@ -13,10 +13,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-
-	"github.com/vaultferry/vaultferry/internal/entra"
 	"github.com/vaultferry/vaultferry/internal/reason"
 	"github.com/vaultferry/vaultferry/internal/tracing"
 )
@@ -25,9 +21,10 @@ const (
 	defaultConcurrency = 8
 	defaultTryTimeout  = 2 * time.Second
 	// maxAnswer bounds an answer of a vault, in bytes. A secret's value has at most 25 KB.
-	maxAnswer  = 1 << 20
-	retries    = 2
-	retryDelay = 150 * time.Millisecond
+	maxAnswer     = 1 << 20
+	retries       = 2
+	retryDelay    = 150 * time.Millisecond
+	maxRetryDelay = time.Second
 )
 
 // Config configures [New].
@@ -47,7 +44,7 @@ type Config struct {
 // Reader reads objects. It is safe for concurrent use.
 type Reader struct {
 	config   Config
-	client   *http.Client
+	clients  *clients
 	throttle throttle
 }
 
@@ -65,7 +62,7 @@ func New(config Config) (*Reader, error) {
 	if config.Observer == nil {
 		config.Observer = unobserved{}
 	}
-	return &Reader{config: config, client: entra.HTTPClient(config.Transport, maxAnswer)}, nil
+	return &Reader{config: config, clients: newClients(config)}, nil
 }
 
 // Fetch reads all items of request at once, equal ones only once, and returns the objects in the same order. If any cannot be read,
@@ -95,7 +92,7 @@ func (r *Reader) read(ctx context.Context, tokens TokenSource, item Item) (objec
 	}
 	err = r.observed(ctx, c, func() error {
 		asked := time.Now()
-		object, err = r.get(ctx, c, tokens)
+		object, err = r.get(carrying(ctx, c, tokens), c)
 		object.ReadAt = asked
 		return err
 	}, func(err error, took time.Duration) {
@@ -131,23 +128,4 @@ func (r *Reader) observed(ctx context.Context, c call, do func() error, observe 
 	}
 	r.throttle.clear(c.host())
 	return nil
-}
-
-// options are those of the official clients. A client is light, so each read makes its own, and no client knows two identities:
-// connections live in the transport, tokens in the source.
-func (r *Reader) options(c call, tokens TokenSource) azcore.ClientOptions {
-	return azcore.ClientOptions{
-		Transport: r.client,
-		Telemetry: policy.TelemetryOptions{ApplicationID: r.config.ApplicationID},
-		Retry: policy.RetryOptions{
-			MaxRetries:    retries,
-			RetryDelay:    retryDelay,
-			MaxRetryDelay: time.Second,
-			TryTimeout:    r.config.TryTimeout,
-			ShouldRetry:   entra.ShouldRetry,
-		},
-		// In place of the library's own policy, which learns scope and tenant from a request that it lets fail: both are
-		// known here, which saves that request, and the token can go to no other host than the one it is for.
-		PerRetryPolicies: []policy.Policy{&authorization{tokens: tokens, call: c}},
-	}
 }

@@ -47,7 +47,7 @@ func (r *Reader) list(ctx context.Context, tokens TokenSource, op operation, ite
 	}
 	var all []Listed
 	err = r.observed(ctx, c, func() error {
-		all, err = r.pages(ctx, c, tokens)
+		all, err = r.pages(carrying(ctx, c, tokens), c)
 		return err
 	}, func(err error, took time.Duration) {
 		r.config.Observer.ListingRead(item.Type, err, took)
@@ -58,12 +58,12 @@ func (r *Reader) list(ctx context.Context, tokens TokenSource, op operation, ite
 	return all, nil
 }
 
-// pages reads all pages.
-func (r *Reader) pages(ctx context.Context, c call, tokens TokenSource) ([]Listed, error) {
-	address := "https://" + c.host() + "/"
+// pages reads all pages. ctx is of [carrying].
+func (r *Reader) pages(ctx context.Context, c call) ([]Listed, error) {
+	vault := r.clients.of(c)
 	switch c.item.Type {
 	case TypeSecret:
-		client, err := azsecrets.NewClient(address, nil, &azsecrets.ClientOptions{ClientOptions: r.options(c, tokens)})
+		client, err := vault.secrets()
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +78,7 @@ func (r *Reader) pages(ctx context.Context, c call, tokens TokenSource) ([]Liste
 				return p.Value, p.NextLink
 			}, c.secret)
 	case TypeKey:
-		client, err := azkeys.NewClient(address, nil, &azkeys.ClientOptions{ClientOptions: r.options(c, tokens)})
+		client, err := vault.keys()
 		if err != nil {
 			return nil, err
 		}
@@ -93,7 +93,7 @@ func (r *Reader) pages(ctx context.Context, c call, tokens TokenSource) ([]Liste
 				return p.Value, p.NextLink
 			}, c.key)
 	}
-	client, err := azcertificates.NewClient(address, nil, &azcertificates.ClientOptions{ClientOptions: r.options(c, tokens)})
+	client, err := vault.certificates()
 	if err != nil {
 		return nil, err
 	}

@@ -16,12 +16,12 @@ import (
 	"github.com/vaultferry/vaultferry/internal/secret"
 )
 
-// get asks the vault for one object.
-func (r *Reader) get(ctx context.Context, c call, tokens TokenSource) (Object, error) {
-	address, name, version := "https://"+c.host()+"/", c.item.Name, c.item.Version
+// get asks the vault for one object. ctx is of [carrying].
+func (r *Reader) get(ctx context.Context, c call) (Object, error) {
+	vault, name, version := r.clients.of(c), c.item.Name, c.item.Version
 	switch c.item.Type {
 	case TypeSecret:
-		client, err := azsecrets.NewClient(address, nil, &azsecrets.ClientOptions{ClientOptions: r.options(c, tokens)})
+		client, err := vault.secrets()
 		if err != nil {
 			return Object{}, err
 		}
@@ -31,7 +31,7 @@ func (r *Reader) get(ctx context.Context, c call, tokens TokenSource) (Object, e
 		}
 		return asSecret(answer.Secret, c)
 	case TypeKey:
-		client, err := azkeys.NewClient(address, nil, &azkeys.ClientOptions{ClientOptions: r.options(c, tokens)})
+		client, err := vault.keys()
 		if err != nil {
 			return Object{}, err
 		}
@@ -41,7 +41,7 @@ func (r *Reader) get(ctx context.Context, c call, tokens TokenSource) (Object, e
 		}
 		return asKey(answer.KeyBundle, c)
 	}
-	client, err := azcertificates.NewClient(address, nil, &azcertificates.ClientOptions{ClientOptions: r.options(c, tokens)})
+	client, err := vault.certificates()
 	if err != nil {
 		return Object{}, err
 	}
