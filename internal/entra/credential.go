@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,20 +40,22 @@ type credential struct {
 	tokens   *Tokens
 	flights  singleflight.Group
 
-	mu   sync.Mutex
-	kept map[string]keptToken
+	mu sync.Mutex
+	// kept has one token for each scope, which is one scope as a rule: a map would take a KiB for it.
+	kept []keptToken
 	// rejected is the hash of the token rejected last.
 	rejected [sha256.Size]byte
 }
 
-// keptToken is an access token and when to look for the next one.
+// keptToken is an access token for a scope, and when to look for the next one.
 type keptToken struct {
 	azcore.AccessToken
+	scope   string
 	renewAt time.Time
 }
 
 func newCredential(identity Identity, tokens *Tokens) *credential {
-	return &credential{identity: identity, tokens: tokens, kept: map[string]keptToken{}}
+	return &credential{identity: identity, tokens: tokens}
 }
 
 // token implements [Session.Token].
@@ -258,7 +261,15 @@ func (c *credential) unreachable(f Failure) error {
 func (c *credential) peek(scope string) keptToken {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.kept[scope]
+	if i := c.place(scope); i >= 0 {
+		return c.kept[i]
+	}
+	return keptToken{}
+}
+
+// place returns where the token for scope is kept, -1 if there is none. The caller holds the lock.
+func (c *credential) place(scope string) int {
+	return slices.IndexFunc(c.kept, func(k keptToken) bool { return k.scope == scope })
 }
 
 func (c *credential) keep(scope string, token azcore.AccessToken) {
@@ -274,16 +285,20 @@ func (c *credential) keep(scope string, token azcore.AccessToken) {
 		// The node's identity service keeps tokens too and may repeat itself; the next request asks it again.
 		return
 	}
-	c.kept[scope] = keptToken{token, renewAt}
+	fresh := keptToken{token, scope, renewAt}
+	if i := c.place(scope); i >= 0 {
+		c.kept[i] = fresh
+	} else {
+		c.kept = append(c.kept, fresh)
+	}
 }
 
 // postpone puts off the next early renewal of token.
 func (c *credential) postpone(scope, token string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if kept := c.kept[scope]; kept.Token == token {
-		kept.renewAt = time.Now().Add(renewAgain)
-		c.kept[scope] = kept
+	if i := c.place(scope); i >= 0 && c.kept[i].Token == token {
+		c.kept[i].renewAt = time.Now().Add(renewAgain)
 	}
 }
 
@@ -292,11 +307,7 @@ func (c *credential) reject(token string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.rejected = sha256.Sum256([]byte(token))
-	for scope, kept := range c.kept {
-		if kept.Token == token {
-			delete(c.kept, scope)
-		}
-	}
+	c.kept = slices.DeleteFunc(c.kept, func(k keptToken) bool { return k.Token == token })
 }
 
 // String keeps the tokens out of any text made of a credential.

@@ -163,12 +163,13 @@ func splitIdentifier(id string) (name, version string) {
 	if err != nil {
 		return "", ""
 	}
+	// Copies, so that what is kept of an object does not hold its whole identifier.
 	parts := strings.Split(strings.TrimPrefix(parsed.Path, "/"), "/")
 	if len(parts) > 1 {
-		name = parts[1]
+		name = strings.Clone(parts[1])
 	}
 	if len(parts) > 2 {
-		version = parts[2]
+		version = strings.Clone(parts[2])
 	}
 	return name, version
 }
