@@ -77,7 +77,7 @@ func newProviderCommand(env environment) *cobra.Command {
 
 func (f *providerFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.endpoint, "endpoint", "unix:///provider/azure.sock", "socket that the driver calls")
+	flags.StringVar(&f.endpoint, "endpoint", "unix:///tmp/azure.sock", "socket that the driver calls")
 	flags.IntVar(&f.healthzPort, "healthz-port", 8989, "port of the health endpoint; 0: none")
 	flags.StringVar(&f.healthzPath, "healthz-path", "/healthz", "path of the health endpoint")
 	flags.DurationVar(&f.healthzTimeout, "healthz-timeout", 5*time.Second, "how long a health check may take")
@@ -89,7 +89,8 @@ func (f *providerFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.historyPlusOne, "object-version-history-plus-one", false,
 		"write one version more than objectVersionHistory says, as version 1.8 of the Azure provider did")
 	flags.StringVar(&f.cloudEnvDir, "cloud-env-dir", provider.DefaultCloudDir, "directory of the files that classes name with cloudEnvFileName")
-	flags.StringVar(&f.tokenProxy.URL, "token-proxy-url", entra.DefaultTokenProxyURL, "the cluster's token proxy, for identity binding")
+	flags.StringVar(&f.tokenProxy.URL, "token-proxy-url", "",
+		"the cluster's token proxy, for identity binding; empty: "+entra.DefaultTokenProxyURL)
 	flags.StringVar(&f.tokenProxy.ServerName, "sni-name", "", "name of the token proxy in TLS; empty: that of the AKS cluster")
 	flags.StringVar(&f.tokenProxy.CAFile, "token-proxy-ca-file", "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt",
 		"PEM file of the CA of the token proxy; empty: the system's")

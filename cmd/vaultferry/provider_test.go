@@ -37,6 +37,49 @@ func TestProviderFlagsOfTodaysManifests(t *testing.T) {
 	}
 }
 
+// Who replaces version 1.8.2 of the Azure provider and passes none of its flags gets what they meant there. Those of klog have no
+// effect, and their defaults no meaning.
+func TestProviderFlagsKeepTheirDefaults(t *testing.T) {
+	today := []struct{ name, value string }{
+		{"endpoint", "unix:///tmp/azure.sock"},
+		{"version", "false"},
+		{"log-format-json", "false"},
+		{"enable-pprof", "false"},
+		{"pprof-port", "6060"},
+		{"healthz-port", "8989"},
+		{"healthz-path", "/healthz"},
+		{"healthz-timeout", "5s"},
+		{"metrics-backend", "Prometheus"},
+		{"prometheus-port", "8898"},
+		{"construct-pem-chain", "true"},
+		{"write-cert-and-key-in-separate-files", "false"},
+		{"cloud-name", "AzurePublicCloud"},
+		{"token-proxy-url", ""},
+		{"sni-name", ""},
+		{"custom-user-agent", ""},
+		{"v", "0"},
+	}
+	cmd := newProviderCommand(environment{stdout: io.Discard, stderr: io.Discard})
+	for _, want := range today {
+		if flag := cmd.Flags().Lookup(want.name); flag == nil {
+			t.Errorf("--%s is gone", want.name)
+		} else if flag.DefValue != want.value {
+			t.Errorf("--%s is %q by default, in place of %q", want.name, flag.DefValue, want.value)
+		}
+	}
+	for _, name := range []string{
+		"add_dir_header", "alsologtostderr", "log_backtrace_at", "log_dir", "log_file", "log_file_max_size", "logtostderr", "one_output",
+		"skip_headers", "skip_log_headers", "stderrthreshold", "vmodule",
+	} {
+		if cmd.Flags().Lookup(name) == nil {
+			t.Errorf("--%s, of klog, is gone", name)
+		}
+	}
+	if f, err := parse(t); err != nil || f.tokenProxy.Validate() != nil {
+		t.Errorf("the defaults are refused: %v", err)
+	}
+}
+
 func TestProviderFlagsRefused(t *testing.T) {
 	for _, arg := range []string{
 		"--endpoint=tcp://127.0.0.1:1", "--healthz-port=70000", "--prometheus-port=-1", "--pprof-port=65536", "--healthz-path=healthz",

@@ -27,7 +27,7 @@ func NewHealth(endpoint string, timeout time.Duration) (*Health, error) {
 		return nil, err
 	}
 	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithAuthority("localhost"))
+		grpc.WithAuthority("localhost"), grpc.WithReadBufferSize(socketBuffer), grpc.WithWriteBufferSize(socketBuffer))
 	if err != nil {
 		return nil, fmt.Errorf("preparing the health check of %s: %w", path, err)
 	}

@@ -29,6 +29,9 @@ const (
 	defaultGrace = 5 * time.Second
 	// maxRequest bounds a request in bytes; a Kubernetes object, of which it is made, has at most 1.5 MiB.
 	maxRequest = 4 << 20
+	// socketBuffer is in place of gRPC's two times 32 KiB for each end of a connection, in bytes: a request is a few KiB, and larger ones and
+	// answers pass by the buffers.
+	socketBuffer = 4 << 10
 )
 
 // DefaultCloudDir is where the provider looks for files that describe clouds.
@@ -123,7 +126,8 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.config.Tracer != nil {
 		intercept = append(intercept, tracing.ServerInterceptor(s.config.Tracer, v1alpha1.CSIDriverProvider_ServiceDesc.ServiceName))
 	}
-	server := grpc.NewServer(grpc.ChainUnaryInterceptor(intercept...), grpc.MaxRecvMsgSize(maxRequest))
+	server := grpc.NewServer(grpc.ChainUnaryInterceptor(intercept...), grpc.MaxRecvMsgSize(maxRequest),
+		grpc.ReadBufferSize(socketBuffer), grpc.WriteBufferSize(socketBuffer), grpc.SharedWriteBuffer(true))
 	v1alpha1.RegisterCSIDriverProviderServer(server, s)
 	alive := health.NewServer()
 	grpc_health_v1.RegisterHealthServer(server, alive)
