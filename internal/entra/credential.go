@@ -150,6 +150,9 @@ func (c *credential) exchange(ctx context.Context, login Login, scope, claims st
 	if err != nil {
 		return azcore.AccessToken{}, c.explain(ctx, login.Assertion, trip)
 	}
+	if len(token.Token) > maxToken {
+		return azcore.AccessToken{}, c.noToken()
+	}
 	c.keep(scope, token)
 	return token, nil
 }
@@ -213,7 +216,7 @@ func (c *credential) options(trip *trip) azcore.ClientOptions {
 // explain says in one line why the exchange failed. The library's own text is never used: after a broken answer it quotes the
 // answer, which may hold a token.
 func (c *credential) explain(ctx context.Context, assertion Assertion, trip *trip) error {
-	if lost := trip.lost(); lost != nil {
+	if lost := trip.lost(); lost != nil && !errors.Is(lost, ErrAnswerTooLarge) {
 		return c.unreachable(Explain(lost))
 	}
 	if refusal := trip.refusal(); refusal != nil {
@@ -230,6 +233,10 @@ func (c *credential) explain(ctx context.Context, assertion Assertion, trip *tri
 		// The time was over between two requests.
 		return c.unreachable(Explain(ctx.Err()))
 	}
+	return c.noToken()
+}
+
+func (c *credential) noToken() error {
 	return reason.New(reason.EntraRejected, "try again; if it persists, see what answers under that name",
 		"%s answered with something that is not a token", c.issuer())
 }

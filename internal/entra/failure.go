@@ -31,6 +31,9 @@ type Failure struct {
 // Explain says in words of its own why err kept a request from being answered. It never quotes what the other side sent, except
 // a proxy's status line.
 func Explain(err error) Failure {
+	if errors.Is(err, ErrAnswerTooLarge) {
+		return Failure{Text: "answered with more than any real answer has", Next: "see what answers under that name, a proxy perhaps", Lasting: true}
+	}
 	if proxy, ok := errors.AsType[*ProxyError](err); ok {
 		return Failure{
 			Text:       "cannot be reached: " + proxy.Error(),

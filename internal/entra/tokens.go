@@ -21,6 +21,8 @@ const (
 	defaultMaxIdentities = 4096
 	// maxAnswer bounds an answer of Entra ID, in bytes. Real ones stay under 10 KiB.
 	maxAnswer = 256 << 10
+	// maxToken bounds a token, in bytes, of which every identity has one in memory. Services take no header that is longer.
+	maxToken = 32 << 10
 )
 
 // Config configures [New].

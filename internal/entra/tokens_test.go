@@ -206,7 +206,7 @@ func TestNoAnswer(t *testing.T) {
 		}), reason.EntraRejected, "not a token"},
 		"too large": {roundTrip(func(r *http.Request) (*http.Response, error) {
 			return answer(r, 200, strings.Repeat(" ", 1<<20)), nil
-		}), reason.EntraUnreachable, "broke off"},
+		}), reason.EntraRejected, "not a token"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

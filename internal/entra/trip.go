@@ -86,6 +86,8 @@ const (
 	discoveryPath = "/.well-known/openid-configuration"
 	documentLife  = time.Hour
 	maxDocuments  = 256
+	// maxDocument bounds a document that is kept, in bytes; real ones have 2 KiB.
+	maxDocument = 16 << 10
 )
 
 // documents keeps the tenants' OpenID configurations, which name the token endpoint, so that each identity of a tenant does
@@ -119,8 +121,12 @@ func (d *documents) get(client *http.Client, request *http.Request) (*http.Respo
 	if err != nil {
 		return nil, err
 	}
-	doc := document{answer.Header, content, time.Now().Add(documentLife)}
-	d.put(address, doc)
+	// Of the headers, the library looks at this one.
+	header := http.Header{"Content-Type": {clip(answer.Header.Get("Content-Type"))}}
+	doc := document{header, content, time.Now().Add(documentLife)}
+	if len(content) <= maxDocument {
+		d.put(address, doc)
+	}
 	return doc.answer(request), nil
 }
 

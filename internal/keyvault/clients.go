@@ -4,6 +4,7 @@ package keyvault
 
 import (
 	"context"
+	"net/http"
 	"strings"
 	"sync"
 
@@ -37,7 +38,9 @@ type vaultClients struct {
 
 func newClients(config Config) *clients {
 	return &clients{kept: map[string]*vaultClients{}, options: azcore.ClientOptions{
-		Transport: entra.HTTPClient(config.Transport, maxAnswer),
+		Transport: sender{
+			objects: entra.HTTPClient(config.Transport, maxAnswer), listings: entra.HTTPClient(config.Transport, maxPage),
+		},
 		Telemetry: policy.TelemetryOptions{ApplicationID: config.ApplicationID},
 		Retry: policy.RetryOptions{
 			MaxRetries:    retries,
@@ -50,6 +53,17 @@ func newClients(config Config) *clients {
 		// known here, which saves that request, and the token can go to no other host than the one it is for.
 		PerRetryPolicies: []policy.Policy{authorization{}},
 	}}
+}
+
+// sender sends requests; how long an answer may be depends on what is asked.
+type sender struct{ objects, listings *http.Client }
+
+// Do implements [policy.Transporter].
+func (s sender) Do(request *http.Request) (*http.Response, error) {
+	if who, ok := bearerOf(request.Context()); ok && who.call.op != opGet {
+		return s.listings.Do(request)
+	}
+	return s.objects.Do(request)
 }
 
 // of returns the clients of the call's vault.

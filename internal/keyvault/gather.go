@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
@@ -15,6 +16,9 @@ import (
 // maxUnderWay bounds the reads under way for one request, all of its vaults together. A request that names more slow vaults than fit
 // delays itself and nobody else.
 const maxUnderWay = 64
+
+// maxTogether bounds what one request reads, in bytes, whatever its vaults answer. A driver takes 4 MiB unless it is told otherwise.
+const maxTogether = 16 << 20
 
 // outcome is what became of one item.
 type outcome struct {
@@ -24,10 +28,13 @@ type outcome struct {
 
 // gather reads items side by side, at most perVault of each vault at a time, equal ones once. What concerns a whole vault ends the
 // reads of that vault and of no other.
-func gather(ctx context.Context, items []Item, perVault int, read func(context.Context, Item) (Object, error)) ([]Object, error) {
+func gather(ctx context.Context, items []Item, perVault int, ask func(context.Context, Item) (Object, error)) ([]Object, error) {
 	unique, place := distinct(items)
 	outcomes := make([]outcome, len(unique))
 	slots := make(chan struct{}, maxUnderWay)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var read bytesRead
 	var vaults sync.WaitGroup
 	for _, members := range byVault(unique) {
 		vaults.Go(func() {
@@ -35,12 +42,19 @@ func gather(ctx context.Context, items []Item, perVault int, read func(context.C
 				slots <- struct{}{}
 				defer func() { <-slots }()
 				o := &outcomes[members[i]]
-				o.object, o.err = read(ctx, unique[members[i]])
+				o.object, o.err = ask(ctx, unique[members[i]])
+				if o.err == nil && !read.add(o.object) {
+					o.object, o.err = Object{}, tooMuch()
+					stop(o.err)
+				}
 				return o.err
 			})
 		})
 	}
 	vaults.Wait()
+	if read.tooMany() {
+		return nil, tooMuch()
+	}
 	objects := make([]Object, len(items))
 	failures := make([]error, len(items))
 	for i, item := range items {
@@ -50,6 +64,22 @@ func gather(ctx context.Context, items []Item, perVault int, read func(context.C
 		return nil, err
 	}
 	return objects, nil
+}
+
+// bytesRead counts what a request has read. The zero value is ready.
+type bytesRead struct{ n atomic.Int64 }
+
+// add counts an object and reports whether it still fits.
+func (b *bytesRead) add(object Object) bool {
+	b.n.Add(answer{object: object}.size())
+	return !b.tooMany()
+}
+
+func (b *bytesRead) tooMany() bool { return b.n.Load() > maxTogether }
+
+func tooMuch() *reason.Error {
+	return reason.New(reason.ObjectsInvalid, "spread them over several SecretProviderClasses",
+		"the objects of the class have more than %d MiB together", maxTogether>>20)
 }
 
 // of is the outcome as item's: the absence of an optional object is not a failure.

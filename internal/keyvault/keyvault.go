@@ -20,8 +20,10 @@ import (
 const (
 	defaultConcurrency = 8
 	defaultTryTimeout  = 2 * time.Second
-	// maxAnswer bounds an answer of a vault, in bytes. A secret's value has at most 25 KB.
-	maxAnswer     = 1 << 20
+	// maxPage and maxAnswer bound an answer of a vault, in bytes: a page of a listing, and an object. A secret's value has at most 25 KB, which
+	// JSON can make six times as long, and a page 25 entries.
+	maxPage       = 1 << 20
+	maxAnswer     = 256 << 10
 	retries       = 2
 	retryDelay    = 150 * time.Millisecond
 	maxRetryDelay = time.Second

@@ -16,6 +16,9 @@ import (
 	"github.com/vaultferry/vaultferry/internal/secret"
 )
 
+// maxFiles bounds the files of a volume, in bytes: one object can be in any number of them. A driver takes 4 MiB unless it is told otherwise.
+const maxFiles = 16 << 20
+
 // renderer makes a volume's files of objects.
 type renderer struct {
 	// orderChain and separate are Config.ConstructPEMChain and Config.SeparateFiles.
@@ -37,6 +40,7 @@ func (r renderer) answer(ctx context.Context, p plan, fetched []keyvault.Object)
 	versions := newVersions()
 	missing := p.missing
 	var oldest time.Time
+	size := 0
 	for i, rd := range p.reads {
 		got := fetched[i]
 		if got.Missing != nil {
@@ -55,6 +59,10 @@ func (r renderer) answer(ctx context.Context, p plan, fetched []keyvault.Object)
 			mode = *rd.object.mode
 		}
 		for _, made := range parts {
+			if size += made.content.Len(); size > maxFiles {
+				return nil, reason.New(reason.ObjectsInvalid, "spread them over several SecretProviderClasses",
+					"the files of the volume have more than %d MiB together", maxFiles>>20)
+			}
 			files = append(files, rendered{object: rd.object, file: &v1alpha1.File{
 				Path: made.path, Mode: int32(mode), Contents: made.content.Reveal(),
 			}})

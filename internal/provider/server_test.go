@@ -3,8 +3,10 @@
 package provider
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -24,6 +26,7 @@ import (
 	"github.com/vaultferry/vaultferry/internal/entra"
 	"github.com/vaultferry/vaultferry/internal/keyvault"
 	"github.com/vaultferry/vaultferry/internal/reason"
+	"github.com/vaultferry/vaultferry/internal/secret"
 )
 
 func TestMount(t *testing.T) {
@@ -295,5 +298,31 @@ func TestNewRefuses(t *testing.T) {
 				t.Fatal("accepted")
 			}
 		})
+	}
+}
+
+// One object can be in any number of files, which do not add up without bound.
+func TestTheFilesOfAVolumeAreBounded(t *testing.T) {
+	value := secret.New(bytes.Repeat([]byte("ab"), 100<<10))
+	r := start(t, fetch(func(_ context.Context, q keyvault.Request) ([]keyvault.Object, error) {
+		objects := make([]keyvault.Object, len(q.Items))
+		for i := range objects {
+			objects[i] = keyvault.Object{Version: version, Content: value}
+		}
+		return objects, nil
+	}))
+	for files, fits := range map[int]bool{15: true, 81: true, 82: false} {
+		call := validCall()
+		objects := "array:\n"
+		for i := range files {
+			objects += fmt.Sprintf("  - |\n    objectName: db\n    objectType: secret\n    objectAlias: f%d\n", i)
+		}
+		call.attributes["objects"] = objects
+		got, err := r.client.Mount(t.Context(), call.request(), grpc.MaxCallRecvMsgSize(32<<20))
+		if fits != (err == nil) || fits && len(got.GetFiles()) != files {
+			t.Errorf("%d files: got %d, %v", files, len(got.GetFiles()), err)
+		} else if !fits && (reason.Of(err) != reason.ObjectsInvalid.Name || !strings.Contains(err.Error(), "more than 16 MiB together")) {
+			t.Errorf("%d files: got %v", files, err)
+		}
 	}
 }

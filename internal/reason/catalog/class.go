@@ -82,6 +82,7 @@ func classEntries() []Entry {
 				"An entry has no `objectName` or `objectType`, or an `objectType` other than `secret`, `key` and `cert`.",
 				"Two entries write the same file: give one of them another `objectAlias`.",
 				"A name has characters other than letters, digits and `-`.",
+				"The objects, or their files, have more than 16 MiB together.",
 			},
 			See: []Step{
 				{"Read the text as the cluster has it:",
