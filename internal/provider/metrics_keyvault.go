@@ -15,9 +15,9 @@ import (
 const (
 	// maxThrottleLabels bounds the vaults that have a throttle count of their own.
 	maxThrottleLabels = 50
-	// maxExpiries bounds the objects whose expiry is told.
+	// maxExpiries bounds the objects whose dates are told.
 	maxExpiries = 500
-	// expiryLife is how long after the last read of an object its expiry is told.
+	// expiryLife is how long after the last read of an object its dates are told.
 	expiryLife = 24 * time.Hour
 )
 
@@ -25,7 +25,7 @@ const (
 func (m *Metrics) ObjectRead(item keyvault.Item, attributes keyvault.Attributes, err error, took time.Duration) {
 	m.objects.WithLabelValues(item.Type, outcome(err)).Observe(took.Seconds())
 	if err == nil {
-		m.expiries.note(item, attributes.Expires)
+		m.expiries.note(item, attributes)
 	}
 }
 
@@ -74,9 +74,10 @@ func (t *throttles) note(vault string) {
 	t.WithLabelValues(vault).Inc()
 }
 
-// expiries tells when objects expire: those read last, for as long as somebody has read them lately. It is a [prometheus.Collector].
+// expiries tells from when until when objects are meant to be used: those read last, for as long as somebody has read them lately. It is a
+// [prometheus.Collector].
 type expiries struct {
-	desc *prometheus.Desc
+	begin, end *prometheus.Desc
 
 	mu sync.Mutex
 	// byUse holds *expiry, the one read last in front.
@@ -85,35 +86,38 @@ type expiries struct {
 }
 
 type expiry struct {
-	item   keyvault.Item
-	at     time.Time
-	readAt time.Time
+	item keyvault.Item
+	// notBefore and expires are the object's attributes; one of them may be the zero time.
+	notBefore, expires time.Time
+	readAt             time.Time
 }
 
 func newExpiries() *expiries {
+	labels := []string{"vault", "object_type", "object_name", "object_version"}
 	return &expiries{
 		byUse: list.New(), known: map[keyvault.Item]*list.Element{},
-		desc: prometheus.NewDesc("vaultferry_keyvault_object_expiration_timestamp_seconds",
-			"When an object expires, in Unix time, by its attribute exp. Only of objects that have one.",
-			[]string{"vault", "object_type", "object_name", "object_version"}, nil),
+		begin: prometheus.NewDesc("vaultferry_keyvault_object_not_before_timestamp_seconds",
+			"From when on an object is meant to be used, in Unix time, by its attribute nbf. Only of objects that have one.", labels, nil),
+		end: prometheus.NewDesc("vaultferry_keyvault_object_expiration_timestamp_seconds",
+			"When an object expires, in Unix time, by its attribute exp. Only of objects that have one.", labels, nil),
 	}
 }
 
-// note remembers when item expires; the zero time means that it does not.
-func (e *expiries) note(item keyvault.Item, at time.Time) {
+// note remembers the dates of item, if it has any.
+func (e *expiries) note(item keyvault.Item, attributes keyvault.Attributes) {
 	item.Optional = false
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if element := e.known[item]; element != nil {
 		e.forget(element)
 	}
-	if at.IsZero() {
+	if attributes.NotBefore.IsZero() && attributes.Expires.IsZero() {
 		return
 	}
 	if e.byUse.Len() >= maxExpiries {
 		e.forget(e.byUse.Back())
 	}
-	e.known[item] = e.byUse.PushFront(&expiry{item, at, time.Now()})
+	e.known[item] = e.byUse.PushFront(&expiry{item, attributes.NotBefore, attributes.Expires, time.Now()})
 }
 
 func (e *expiries) forget(element *list.Element) {
@@ -121,13 +125,20 @@ func (e *expiries) forget(element *list.Element) {
 }
 
 // Describe implements [prometheus.Collector].
-func (e *expiries) Describe(ch chan<- *prometheus.Desc) { ch <- e.desc }
+func (e *expiries) Describe(ch chan<- *prometheus.Desc) {
+	ch <- e.begin
+	ch <- e.end
+}
 
 // Collect implements [prometheus.Collector].
 func (e *expiries) Collect(ch chan<- prometheus.Metric) {
 	for _, x := range e.current() {
-		ch <- prometheus.MustNewConstMetric(e.desc, prometheus.GaugeValue, float64(x.at.Unix()),
-			x.item.Vault, x.item.Type, x.item.Name, x.item.Version)
+		for desc, at := range map[*prometheus.Desc]time.Time{e.begin: x.notBefore, e.end: x.expires} {
+			if !at.IsZero() {
+				ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(at.Unix()),
+					x.item.Vault, x.item.Type, x.item.Name, x.item.Version)
+			}
+		}
 	}
 }
 

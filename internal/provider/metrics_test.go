@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -152,6 +153,34 @@ func TestExpiries(t *testing.T) {
 			t.Fatalf("%d objects, want the one that was read again", told())
 		}
 	})
+}
+
+func TestWhenAnObjectIsMeantToBeUsed(t *testing.T) {
+	const begin, end = "vaultferry_keyvault_object_not_before_timestamp_seconds", "vaultferry_keyvault_object_expiration_timestamp_seconds"
+	for _, tc := range []struct {
+		attributes keyvault.Attributes
+		want       map[string]float64
+	}{
+		{keyvault.Attributes{}, map[string]float64{}},
+		{keyvault.Attributes{NotBefore: time.Unix(1_800_000_000, 0)}, map[string]float64{begin: 1_800_000_000}},
+		{keyvault.Attributes{Expires: time.Unix(1_900_000_000, 0)}, map[string]float64{end: 1_900_000_000}},
+		{
+			keyvault.Attributes{NotBefore: time.Unix(1_800_000_000, 0), Expires: time.Unix(1_900_000_000, 0)},
+			map[string]float64{begin: 1_800_000_000, end: 1_900_000_000},
+		},
+	} {
+		metrics, registry := newMetrics(t)
+		metrics.ObjectRead(dbItem, tc.attributes, nil, 0)
+		got := map[string]float64{}
+		for name, value := range series(t, registry) {
+			if family, _, _ := strings.Cut(name, "{"); family == begin || family == end {
+				got[family] = value
+			}
+		}
+		if !maps.Equal(got, tc.want) {
+			t.Errorf("%+v: got %v", tc.attributes, got)
+		}
+	}
 }
 
 func TestMetricNames(t *testing.T) {
