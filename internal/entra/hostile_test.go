@@ -38,30 +38,27 @@ func (endless) Close() error { return nil }
 // Of an answer without end only so much is read, once, and a token that no service would take is none: one is kept for each identity.
 func TestTokensWithoutEnd(t *testing.T) {
 	var read, asked atomic.Int64
-	token := func(start string, end io.Reader) func(*http.Request) (*http.Response, error) {
-		return func(r *http.Request) (*http.Response, error) {
-			asked.Add(1)
-			given := answer(r, 200, "")
-			start := strings.NewReader(`{"token_type":"Bearer","expires_in":3600,"access_token":"` + start)
-			given.Body = io.NopCloser(io.MultiReader(start, end))
-			if end == nil {
-				given.Body = endless{start, &read}
-			}
-			return given, nil
-		}
-	}
 	for name, tc := range map[string]struct {
-		answer func(*http.Request) (*http.Response, error)
+		length int // of the token; below 0, it has no end
 		fits   bool
 	}{
-		"no end":   {token("", nil), false},
-		"too long": {token(strings.Repeat("x", 32<<10+1), strings.NewReader(`"}`)), false},
-		"long":     {token(strings.Repeat("x", 32<<10), strings.NewReader(`"}`)), true},
+		"no end":   {-1, false},
+		"too long": {32<<10 + 1, false},
+		"long":     {32 << 10, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			read.Store(0)
 			asked.Store(0)
-			session := newTokens(t, &fakeEntra{refuse: tc.answer}).Session(workload(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject)))
+			session := newTokens(t, &fakeEntra{refuse: func(r *http.Request) (*http.Response, error) {
+				asked.Add(1)
+				given := answer(r, 200, "")
+				start := `{"token_type":"Bearer","expires_in":3600,"access_token":"`
+				given.Body = endless{strings.NewReader(start), &read}
+				if tc.length >= 0 {
+					given.Body = io.NopCloser(strings.NewReader(start + strings.Repeat("x", tc.length) + `"}`))
+				}
+				return given, nil
+			}}).Session(workload(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject)))
 			_, err := session.Token(t.Context(), scope, "")
 			if tc.fits != (err == nil) || !tc.fits && (reason.Of(err) != reason.EntraRejected.Name || !strings.Contains(err.Error(), "not a token")) {
 				t.Errorf("got %.300v", err)

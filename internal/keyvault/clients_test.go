@@ -27,7 +27,7 @@ func (e *echo) RoundTrip(r *http.Request) (*http.Response, error) {
 	e.asked++
 	e.mu.Unlock()
 	body := fmt.Sprintf(`{"value":%q,"id":"https://%s/secrets/x/0"}`, r.Header.Get("Authorization"), r.URL.Host)
-	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 }
 
 // own is the source of a token that names its identity.

@@ -68,7 +68,9 @@ type certBag struct {
 // ParsePKCS12 reads a PKCS#12 file (RFC 7292) in DER with its password, which may be empty. It reads password-based encryption with
 // 3DES and RC2 (RFC 7292 appendix C) and PBES2 with AES (RFC 8018), and checks MACs of the SHA family (RFC 7292 §4, RFC 9579); a
 // file without a MAC or encryption is read as well. Bags of other kinds, such as CRLs, are left out.
-func ParsePKCS12(der []byte, password string) (Bundle, error) { return parsePKCS12(der, password, maxRounds) }
+func ParsePKCS12(der []byte, password string) (Bundle, error) {
+	return parsePKCS12(der, password, maxRounds)
+}
 
 func parsePKCS12(der []byte, password string, work rounds) (Bundle, error) {
 	var file pfx

@@ -127,7 +127,7 @@ func (s *Server) Run(ctx context.Context) error {
 		intercept = append(intercept, tracing.ServerInterceptor(s.config.Tracer, v1alpha1.CSIDriverProvider_ServiceDesc.ServiceName))
 	}
 	server := grpc.NewServer(grpc.ChainUnaryInterceptor(intercept...), grpc.MaxRecvMsgSize(maxRequest),
-		grpc.ReadBufferSize(socketBuffer), grpc.WriteBufferSize(socketBuffer), grpc.SharedWriteBuffer(true))
+		grpc.ReadBufferSize(socketBuffer), grpc.WriteBufferSize(socketBuffer))
 	v1alpha1.RegisterCSIDriverProviderServer(server, s)
 	alive := health.NewServer()
 	grpc_health_v1.RegisterHealthServer(server, alive)

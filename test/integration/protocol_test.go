@@ -3,7 +3,6 @@
 package integration
 
 import (
-	"context"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -37,7 +36,7 @@ func TestADriverThatKnowsOnlyTodaysProtocol(t *testing.T) {
 	defer conn.Close()
 	messages := todaysProtocol(t)
 	call := func(method string, request, answer proto.Message) error {
-		return conn.Invoke(context.Background(), "/"+protocol.Service+"/"+method, request, answer)
+		return conn.Invoke(t.Context(), "/"+protocol.Service+"/"+method, request, answer)
 	}
 	about := messages.New("VersionResponse", nil)
 	if err := call("Version", messages.New("VersionRequest", map[protoreflect.Name]string{"version": "v1alpha1"}), about); err != nil {
