@@ -87,6 +87,9 @@ func (r *Reader) explain(ctx context.Context, err error, c call) error {
 		}
 		return c.refused(answer)
 	}
+	if errors.Is(err, entra.ErrAnswerTooLarge) {
+		return c.invalid(entra.ErrAnswerTooLarge.Error())
+	}
 	if isAnswerFault(err) {
 		return c.invalid("the vault's answer could not be understood")
 	}
@@ -97,8 +100,7 @@ func (r *Reader) explain(ctx context.Context, err error, c call) error {
 func isAnswerFault(err error) bool {
 	_, syntax := errors.AsType[*json.SyntaxError](err)
 	_, kind := errors.AsType[*json.UnmarshalTypeError](err)
-	return syntax || kind || errors.Is(err, entra.ErrAnswerTooLarge) ||
-		strings.HasPrefix(err.Error(), "unmarshalling type ")
+	return syntax || kind || strings.HasPrefix(err.Error(), "unmarshalling type ")
 }
 
 // retryAfter reads how long an answer asks to wait (RFC 9110 §10.2.3, and Azure's finer variants).
