@@ -51,6 +51,9 @@ const (
 	freshness = 4 * time.Second
 	// longestFreshness bounds for how long a right that was taken away can go on working.
 	longestFreshness = 5 * time.Minute
+	// exchangeIdle is how long a connection to Entra ID is kept for the next exchange: they come together when a node begins, and then an
+	// identity needs none for an hour.
+	exchangeIdle = 5 * time.Second
 )
 
 func newProviderCommand(env environment) *cobra.Command {
@@ -196,15 +199,16 @@ func runProvider(ctx context.Context, f *providerFlags, env environment) error {
 
 // server wires the provider's parts.
 func (f *providerFlags) server(metrics *provider.Metrics, tracer trace.Tracer, log *slog.Logger) (*provider.Server, error) {
-	transport := entra.NewTransport(http.ProxyFromEnvironment)
+	exchanges := entra.NewTransport(http.ProxyFromEnvironment)
+	exchanges.IdleConnTimeout = exchangeIdle
 	tokens, err := entra.New(entra.Config{
-		Transport: transport, ApplicationID: f.applicationID(), TokenProxy: f.tokenProxy, Observe: metrics.TokenRequested,
+		Transport: exchanges, ApplicationID: f.applicationID(), TokenProxy: f.tokenProxy, Observe: metrics.TokenRequested,
 	})
 	if err != nil {
 		return nil, err
 	}
 	reader, err := keyvault.New(keyvault.Config{
-		Transport: transport, ApplicationID: f.applicationID(), Observer: metrics,
+		Transport: entra.NewTransport(http.ProxyFromEnvironment), ApplicationID: f.applicationID(), Observer: metrics,
 	})
 	if err != nil {
 		return nil, err

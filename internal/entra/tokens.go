@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"sync"
 	"time"
+	"unique"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 )
@@ -59,12 +60,12 @@ type Tokens struct {
 	mu sync.Mutex
 	// byUse holds *held, the one used last in front.
 	byUse *list.List
-	known map[Identity]*list.Element
+	known map[unique.Handle[Identity]]*list.Element
 }
 
 // held is one identity's place in the list.
 type held struct {
-	identity   Identity
+	identity   unique.Handle[Identity]
 	credential *credential
 	used       time.Time
 }
@@ -96,7 +97,7 @@ func New(config Config) (*Tokens, error) {
 		node:   HTTPClient(config.NodeTransport, maxAnswer),
 		proxy:  proxy,
 		byUse:  list.New(),
-		known:  map[Identity]*list.Element{},
+		known:  map[unique.Handle[Identity]]*list.Element{},
 	}
 	_, _ = rand.Read(tokens.key[:]) // it never fails (crypto/rand)
 	return tokens, nil
@@ -130,13 +131,14 @@ func (s *Session) Reject(token string) { s.credential.reject(token) }
 
 // credential returns the identity's credential and makes room where needed.
 func (t *Tokens) credential(identity Identity) *credential {
-	now := time.Now()
+	// Handles of equal identities are equal, and only those.
+	now, key := time.Now(), unique.Make(identity)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for last := t.byUse.Back(); last != nil && now.Sub(last.Value.(*held).used) > t.config.Idle; last = t.byUse.Back() {
 		t.forget(last)
 	}
-	if element, ok := t.known[identity]; ok {
+	if element, ok := t.known[key]; ok {
 		t.byUse.MoveToFront(element)
 		kept := element.Value.(*held)
 		kept.used = now
@@ -145,8 +147,8 @@ func (t *Tokens) credential(identity Identity) *credential {
 	if t.byUse.Len() >= t.config.MaxIdentities {
 		t.forget(t.byUse.Back())
 	}
-	fresh := &held{identity: identity, credential: newCredential(identity, t), used: now}
-	t.known[identity] = t.byUse.PushFront(fresh)
+	fresh := &held{identity: key, credential: newCredential(identity, t), used: now}
+	t.known[key] = t.byUse.PushFront(fresh)
 	return fresh.credential
 }
 
