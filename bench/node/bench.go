@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/vaultferry/vaultferry/bench/internal/lab"
 )
 
 // bench is what all measurements share.
@@ -19,7 +21,7 @@ type bench struct {
 	options    options
 	dir        string
 	progress   io.Writer
-	server     *apiServer
+	server     *lab.APIServer
 	azure      *azure
 	cluster    *cluster
 	kubeconfig string
@@ -87,7 +89,7 @@ func (b *bench) say(format string, args ...any) {
 }
 
 func (b *bench) start(ctx context.Context) error {
-	program, err := kubernetesProgram(ctx, b.options.cluster)
+	program, err := lab.KubernetesProgram(ctx, b.options.cluster)
 	if err != nil {
 		return err
 	}
@@ -95,34 +97,28 @@ func (b *bench) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the rendered chart (make bench renders it): %w", err)
 	}
-	if b.server, err = startAPIServer(ctx, b.dir, program); err != nil {
+	if b.server, err = lab.StartAPIServer(ctx, b.dir, program); err != nil {
 		return err
 	}
-	if b.azure, err = startAzure(ctx, b.dir, b.options.emulator, b.server.keys, b.options.latency); err != nil {
+	if b.azure, err = startAzure(ctx, b.dir, b.options.emulator, b.server.Keys, b.options.latency); err != nil {
 		return err
 	}
-	if err := b.server.apply(ctx, manifests); err != nil {
+	if err := b.server.Install(ctx, manifests); err != nil {
 		return err
-	}
-	if err := eventually(ctx, 30*time.Second, 100*time.Millisecond, func(ctx context.Context) error {
-		return b.server.rest.Get().AbsPath("/apis", classResource().Group, classResource().Version, "namespaces", "default", classResource().Resource).Do(ctx).Error()
-	}); err != nil {
-		return fmt.Errorf("the API server does not serve classes: %w", err)
 	}
 	if b.cluster, err = newCluster(ctx, b.server); err != nil {
 		return err
 	}
 	// The driver's own rights: the token of its pod, which is bound to the node.
-	const home, name = "kube-system", "secrets-store-csi-driver"
-	driver, err := b.cluster.pod(ctx, home, name, name)
+	driver, err := b.cluster.pod(ctx, lab.Home, lab.DriverAccount, lab.DriverAccount)
 	if err != nil {
 		return err
 	}
-	token, _, err := b.cluster.token(ctx, home, driver)
+	token, _, err := b.server.Token(ctx, lab.Home, driver.account, driver.name, driver.uid)
 	if err != nil {
 		return err
 	}
-	if b.kubeconfig, err = b.server.kubeconfig("driver", token); err != nil {
+	if b.kubeconfig, err = b.server.Kubeconfig("driver", token); err != nil {
 		return err
 	}
 	if b.options.csiSocket != "" && b.options.command == "" {
@@ -134,9 +130,9 @@ func (b *bench) start(ctx context.Context) error {
 func (b *bench) stop() []error {
 	errs := []error{unmountAll(filepath.Join(b.dir, "pods"))}
 	if b.azure != nil {
-		errs = append(errs, b.azure.process.stop())
+		errs = append(errs, b.azure.process.Stop())
 	}
-	return append(errs, b.server.stop()...)
+	return append(errs, b.server.Stop()...)
 }
 
 // withNode runs a measurement on a driver and a provider of its own.
@@ -147,9 +143,9 @@ func (b *bench) withNode(ctx context.Context, s nodeSettings, measure func(*node
 	}
 	err = measure(n)
 	if err != nil {
-		for _, p := range []*process{n.driver, n.provider} {
+		for _, p := range []*lab.Process{n.driver, n.provider} {
 			if p != nil {
-				err = p.withLog(err)
+				err = p.WithLog(err)
 			}
 		}
 	}

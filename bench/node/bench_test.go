@@ -30,22 +30,6 @@ func TestExponent(t *testing.T) {
 	}
 }
 
-func TestSamples(t *testing.T) {
-	text := []byte(`# TYPE apiserver_request_total counter
-apiserver_request_total{code="200",resource="pods",subresource="",verb="GET"} 12
-apiserver_request_total{code="200",resource="pods",subresource="status",verb="PATCH"} 1e+03
-apiserver_request_total_other 7
-plain 2.5
-`)
-	got := samples(text, "apiserver_request_total")
-	if len(got) != 2 || sum(got) != 1012 || got[0].label("resource") != "pods" || got[1].label("subresource") != "status" || got[0].label("source") != "" {
-		t.Fatalf("%+v", got)
-	}
-	if got := samples(text, "plain"); sum(got) != 2.5 {
-		t.Fatalf("%+v", got)
-	}
-}
-
 func TestQuantile(t *testing.T) {
 	var each []time.Duration
 	for i := 100; i > 0; i-- {

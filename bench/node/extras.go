@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/vaultferry/vaultferry/bench/internal/lab"
 )
 
 // memory measures the resident sets with 1,000 volumes after some refreshes.
@@ -34,7 +36,7 @@ func (b *bench) memory(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			driver, provider := r.RSS[n.driver.name], r.RSS[n.provider.name]
+			driver, provider := r.RSS[n.driver.Name], r.RSS[n.provider.Name]
 			r.Text = fmt.Sprintf("driver %s, provider %s", inMiB(driver), inMiB(provider))
 			r.aim("driver ≤ 30 MiB, provider ≤ 25 MiB", driver <= 30*mib && provider <= 25*mib)
 			return nil
@@ -164,14 +166,14 @@ func (b *bench) arrival(ctx context.Context, n *node, w workload, pods []*pod, i
 		return 0, err
 	}
 	began := time.Now()
-	err := eventually(ctx, 2*interval+30*time.Second, 20*time.Millisecond, func(ctx context.Context) error {
+	err := lab.Eventually(ctx, 2*interval+30*time.Second, 20*time.Millisecond, func(ctx context.Context) error {
 		if !n.ours() { // kubelet repeats its calls
 			if err := b.publishAll(ctx, n, w, pods); err != nil {
 				return err
 			}
 		}
 		for _, p := range pods {
-			if content, err := n.read(p, object(0)); err != nil || content != valueOf(0, generation) {
+			if content, err := n.read(p, lab.Object(0)); err != nil || content != lab.ValueOf(0, generation) {
 				return fmt.Errorf("pod %s does not have the new value", p.name)
 			}
 		}

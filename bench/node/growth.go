@@ -102,8 +102,8 @@ func (b *bench) figures(ctx context.Context, w workload) (f figures, err error) 
 		}
 		f = figures{Publish: milliseconds(published.Took), Refresh: r.Took, Azure: float64(r.Azure)}
 		if n.ours() {
-			f.CPU = r.CPU[n.driver.name] + r.CPU[n.provider.name]
-			f.Driver, f.Provider = float64(r.RSS[n.driver.name])/mib, float64(r.RSS[n.provider.name])/mib
+			f.CPU = r.CPU[n.driver.Name] + r.CPU[n.provider.Name]
+			f.Driver, f.Provider = float64(r.RSS[n.driver.Name])/mib, float64(r.RSS[n.provider.Name])/mib
 		}
 		return nil
 	})

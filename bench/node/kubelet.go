@@ -15,6 +15,8 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/vaultferry/vaultferry/bench/internal/lab"
 )
 
 // kubelet calls a CSI driver as kubelet does.
@@ -50,7 +52,7 @@ func (k *kubelet) target(p *pod) string {
 func (k *kubelet) publish(ctx context.Context, p *pod, class string) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	tokens, err := json.Marshal(map[string]any{audience: map[string]any{"token": p.token, "expirationTimestamp": p.expires}})
+	tokens, err := json.Marshal(map[string]any{lab.Audience: map[string]any{"token": p.token, "expirationTimestamp": p.expires}})
 	if err != nil {
 		return err
 	}
@@ -102,7 +104,7 @@ func inFlight(ctx context.Context, workers, n int, call func(context.Context, in
 	c := calls{Each: make([]time.Duration, n)}
 	var mu sync.Mutex
 	began := time.Now()
-	err := side(ctx, workers, n, func(ctx context.Context, i int) error {
+	err := lab.Side(ctx, workers, n, func(ctx context.Context, i int) error {
 		started := time.Now()
 		err := call(ctx, i)
 		c.Each[i] = time.Since(started)

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/vaultferry/vaultferry/bench/internal/lab"
 )
 
 type options struct {
@@ -28,16 +30,13 @@ type options struct {
 	check                      bool
 }
 
-// errSaid is the failure of the process inside the namespaces, which has said why.
-var errSaid = errors.New("the benchmark failed")
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
-	case errors.Is(err, errSaid):
+	case errors.Is(err, lab.ErrSaid):
 		os.Exit(1)
 	default:
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
@@ -86,14 +85,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := o.parse(args, stderr); err != nil {
 		return err
 	}
-	dir := isolationDir()
+	dir := lab.IsolationDir()
 	switch {
 	case dir != "":
-		if err := furnish(dir); err != nil {
+		if err := lab.Furnish(dir); err != nil {
 			return err
 		}
 	case o.csiSocket == "" || o.command != "":
-		return isolated(ctx, args)
+		return lab.Isolated(ctx, args)
 	default: // a driver that runs already sees neither our mounts nor our network
 		var err error
 		if dir, err = os.MkdirTemp("", "vf-bench-"); err != nil {

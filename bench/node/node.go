@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/vaultferry/vaultferry/bench/internal/lab"
 )
 
 const (
@@ -24,8 +26,8 @@ const (
 type node struct {
 	*kubelet
 	// driver and provider are nil where --csi-socket points at a driver that is not ours.
-	driver, provider *process
-	other            *process
+	driver, provider *lab.Process
+	other            *lab.Process
 }
 
 // nodeSettings are those that a measurement chooses.
@@ -53,7 +55,7 @@ func (b *bench) startNode(ctx context.Context, s nodeSettings) (n *node, err err
 		err = b.startOurs(ctx, n, socket, s)
 	case b.options.command != "":
 		socket = b.options.csiSocket
-		n.other, err = start(ctx, b.dir, "other", b.environment(s), "/bin/sh", "-c", "exec "+b.options.command)
+		n.other, err = lab.Start(ctx, b.dir, "other", b.environment(s), "/bin/sh", "-c", "exec "+b.options.command)
 	default:
 		socket = b.options.csiSocket
 	}
@@ -62,9 +64,9 @@ func (b *bench) startNode(ctx context.Context, s nodeSettings) (n *node, err err
 	}
 	n.kubelet, err = connect(ctx, socket, filepath.Join(b.dir, "pods"))
 	if err != nil {
-		for _, p := range []*process{n.driver, n.provider, n.other} {
+		for _, p := range []*lab.Process{n.driver, n.provider, n.other} {
 			if p != nil {
-				err = p.withLog(err)
+				err = p.WithLog(err)
 			}
 		}
 	}
@@ -87,7 +89,7 @@ func (b *bench) startOurs(ctx context.Context, n *node, socket string, s nodeSet
 		forDriver = append(forDriver, "--enable-pprof", "--pprof-port=6065")
 	}
 	providers := filepath.Join(b.dir, "providers")
-	n.provider, err = start(ctx, b.dir, "provider", []string{"HTTPS_PROXY=http://" + emulatorProxy, "SSL_CERT_FILE=" + b.azure.ca, "NO_PROXY="}, b.options.provider,
+	n.provider, err = lab.Start(ctx, b.dir, "provider", []string{"HTTPS_PROXY=http://" + emulatorProxy, "SSL_CERT_FILE=" + b.azure.ca, "NO_PROXY="}, b.options.provider,
 		append(forProvider, "--endpoint=unix://"+filepath.Join(providers, "azure.sock"))...)
 	if err != nil {
 		return err
@@ -95,7 +97,7 @@ func (b *bench) startOurs(ctx context.Context, n *node, socket string, s nodeSet
 	if s.refresh > 0 {
 		forDriver = append(forDriver, "--enable-secret-rotation", "--rotation-poll-interval="+s.refresh.String())
 	}
-	n.driver, err = start(ctx, b.dir, "driver", nil, b.options.driver, append(forDriver, "--endpoint=unix://"+socket, "--nodeid="+nodeName,
+	n.driver, err = lab.Start(ctx, b.dir, "driver", nil, b.options.driver, append(forDriver, "--endpoint=unix://"+socket, "--nodeid="+nodeName,
 		"--registration-dir="+filepath.Join(b.dir, "registration"), "--provider-volume="+providers, "--additional-provider-volume-paths="+providers)...)
 	return err
 }
@@ -108,8 +110,8 @@ func (n *node) stop() error {
 	if n.kubelet != nil {
 		n.conn.Close()
 	}
-	for _, p := range []*process{n.driver, n.provider, n.other} {
-		errs = append(errs, p.stop())
+	for _, p := range []*lab.Process{n.driver, n.provider, n.other} {
+		errs = append(errs, p.Stop())
 	}
 	return errors.Join(errs...)
 }

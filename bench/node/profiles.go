@@ -22,7 +22,7 @@ func (b *bench) profiled(ctx context.Context, n *node, measurement string) (fini
 	if b.options.profiles == "" || !n.ours() {
 		return func() error { return nil }
 	}
-	urls := map[string]string{n.driver.name: driverProfiles, n.provider.name: providerProfiles}
+	urls := map[string]string{n.driver.Name: driverProfiles, n.provider.Name: providerProfiles}
 	take := func(ctx context.Context, process, kind, query string) error {
 		content, err := get(ctx, urls[process]+query)
 		if err != nil {

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/vaultferry/vaultferry/bench/internal/lab"
 )
 
 // refreshes measures refreshes of all volumes of a node at once: with nothing changed, one object changed, and all of them changed.
@@ -64,7 +66,7 @@ func (b *bench) refreshOnce(ctx context.Context, n *node, w workload, pods []*po
 	want := map[int]string{}
 	for i := range changed {
 		generation := b.next()
-		want[i] = valueOf(i, generation)
+		want[i] = lab.ValueOf(i, generation)
 		if err := b.azure.set(ctx, i, generation); err != nil {
 			return nil, err
 		}
@@ -89,7 +91,7 @@ func (b *bench) refreshOnce(ctx context.Context, n *node, w workload, pods []*po
 // the last. Another driver is not stopped: it refreshes when kubelet repeats its call.
 func (b *bench) allDue(ctx context.Context, n *node) (resume func(context.Context, workload, []*pod) error, err error) {
 	if n.ours() {
-		err = n.driver.pause()
+		err = n.driver.Pause()
 	}
 	if err != nil {
 		return nil, err
@@ -103,7 +105,7 @@ func (b *bench) allDue(ctx context.Context, n *node) (resume func(context.Contex
 		return func(ctx context.Context, w workload, pods []*pod) error { return b.publishAll(ctx, n, w, pods) }, nil
 	}
 	return func(ctx context.Context, w workload, _ []*pod) error {
-		if err := n.driver.resume(); err != nil {
+		if err := n.driver.Resume(); err != nil {
 			return err
 		}
 		return b.waitRefreshed(ctx, w.Volumes)
@@ -113,16 +115,16 @@ func (b *bench) allDue(ctx context.Context, n *node) (resume func(context.Contex
 // waitRefreshed waits until the driver, which stood still for longer than the interval, has refreshed all of so many volumes.
 func (b *bench) waitRefreshed(ctx context.Context, volumes int) error {
 	most := time.Minute
-	return eventually(ctx, most, 10*time.Millisecond, func(ctx context.Context) error {
+	return lab.Eventually(ctx, most, 10*time.Millisecond, func(ctx context.Context) error {
 		text, err := get(ctx, driverMetrics)
 		if err != nil {
 			return err
 		}
-		if failed := sum(samples(text, "rotation_reconcile_error_total")); failed > 0 {
+		if failed := lab.Sum(lab.Samples(text, "rotation_reconcile_error_total")); failed > 0 {
 			return fmt.Errorf("%.0f refreshes failed", failed)
 		}
 		// No volume may have waited since before the driver stood still.
-		oldest := sum(samples(text, "vaultferry_oldest_refresh_age_seconds"))
+		oldest := lab.Sum(lab.Samples(text, "vaultferry_oldest_refresh_age_seconds"))
 		if oldest < b.options.interval.Seconds() {
 			return nil
 		}
@@ -135,7 +137,7 @@ func (b *bench) stale(n *node, w workload, pods []*pod, want map[int]string) int
 	stale := 0
 	for i, p := range pods {
 		for _, o := range w.objectsOf(i) {
-			content, err := n.read(p, object(o))
+			content, err := n.read(p, lab.Object(o))
 			if wanted, ok := want[o]; err != nil || ok && content != wanted {
 				stale++
 				break

@@ -8,6 +8,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/vaultferry/vaultferry/bench/internal/lab"
 )
 
 const mib = 1 << 20
@@ -65,20 +67,20 @@ func (b *bench) usage(ctx context.Context, n *node) (u usage, err error) {
 	if u.azure, err = b.azure.requests(ctx); err != nil {
 		return u, err
 	}
-	if u.api, err = b.server.requests(ctx); err != nil {
+	if u.api, err = requestsOf(ctx, b.server); err != nil {
 		return u, err
 	}
 	u.cpu = map[string]time.Duration{}
 	for _, p := range b.processes(n) {
-		if u.cpu[p.name], err = p.cpu(); err != nil {
+		if u.cpu[p.Name], err = p.CPU(); err != nil {
 			return u, err
 		}
 	}
 	return u, nil
 }
 
-func (b *bench) processes(n *node) []*process {
-	all := []*process{b.azure.process, b.server.server, b.server.etcd}
+func (b *bench) processes(n *node) []*lab.Process {
+	all := []*lab.Process{b.azure.process, b.server.Server, b.server.Etcd}
 	if n.ours() {
 		all = append(all, n.driver, n.provider)
 	}
@@ -105,8 +107,8 @@ func (b *bench) measure(ctx context.Context, n *node, r result, work func(*resul
 	api := after.api.since(before.api)
 	r.Azure, r.APIReads, r.APIWrites, r.CPU, r.RSS = after.azure-before.azure, api.Reads, api.Writes, map[string]float64{}, map[string]int64{}
 	for _, p := range b.processes(n) {
-		r.CPU[p.name] = milliseconds(after.cpu[p.name] - before.cpu[p.name])
-		if r.RSS[p.name], err = p.memory("VmRSS"); err != nil {
+		r.CPU[p.Name] = milliseconds(after.cpu[p.Name] - before.cpu[p.Name])
+		if r.RSS[p.Name], err = p.Memory("VmRSS"); err != nil {
 			return nil, err
 		}
 	}

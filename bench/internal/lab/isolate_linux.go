@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package lab
 
 import (
 	"context"
@@ -17,9 +17,9 @@ import (
 // isolatedEnv names the working directory for the process inside the namespaces.
 const isolatedEnv = "VAULTFERRY_BENCH_DIR"
 
-// isolated runs the command again as the first process of PID, mount, network and IPC namespaces of its own. However that process ends, the kernel
+// Isolated runs the command again as the first process of PID, mount, network and IPC namespaces of its own. However that process ends, the kernel
 // ends everything that it started and drops every mount; what is left is an empty directory, removed here.
-func isolated(ctx context.Context, args []string) (err error) {
+func Isolated(ctx context.Context, args []string) (err error) {
 	if os.Getuid() != 0 {
 		return errors.New("mounting tmpfs volumes needs root: run it as root, e.g. sudo make bench")
 	}
@@ -43,17 +43,17 @@ func isolated(ctx context.Context, args []string) (err error) {
 	var exit *exec.ExitError
 	switch err := child.Wait(); {
 	case errors.As(err, &exit) && exit.ExitCode() > 0:
-		return errSaid
+		return ErrSaid
 	default:
 		return err
 	}
 }
 
-// isolationDir is the working directory, "" outside of the namespaces.
-func isolationDir() string { return os.Getenv(isolatedEnv) }
+// IsolationDir is the working directory, "" outside of the namespaces.
+func IsolationDir() string { return os.Getenv(isolatedEnv) }
 
-// furnish makes the namespaces usable: a /proc that shows their processes, a loopback interface, and a tmpfs on dir, which ends with them.
-func furnish(dir string) error {
+// Furnish makes the namespaces usable: a /proc that shows their processes, a loopback interface, and a tmpfs on dir, which ends with them.
+func Furnish(dir string) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("keeping mounts private: %w", err)
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package lab
 
 import (
 	"context"
@@ -15,16 +15,16 @@ import (
 	"time"
 )
 
-// process is one that the benchmark started.
-type process struct {
-	name    string
+// Process is one that a benchmark started.
+type Process struct {
+	Name    string
 	log     string
 	command *exec.Cmd
 }
 
-// start starts a program whose output goes to a log in dir.
-func start(ctx context.Context, dir, name string, env []string, path string, args ...string) (*process, error) {
-	p := &process{name: name, log: filepath.Join(dir, name+".log")}
+// Start starts a program whose output goes to a log in dir.
+func Start(ctx context.Context, dir, name string, env []string, path string, args ...string) (*Process, error) {
+	p := &Process{Name: name, log: filepath.Join(dir, name+".log")}
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -41,8 +41,8 @@ func start(ctx context.Context, dir, name string, env []string, path string, arg
 	return p, nil
 }
 
-// stop ends the process: asks first, and kills after ten seconds.
-func (p *process) stop() error {
+// Stop ends the process: asks first, and kills after ten seconds.
+func (p *Process) Stop() error {
 	if p == nil {
 		return nil
 	}
@@ -56,28 +56,34 @@ func (p *process) stop() error {
 		return nil // it has no handler
 	}
 	if err != nil {
-		return p.withLog(fmt.Errorf("%s: %w", p.name, err))
+		return p.WithLog(fmt.Errorf("%s: %w", p.Name, err))
 	}
 	return nil
 }
 
-// pause and resume stop the process for a while, as a node does that is suspended.
-func (p *process) pause() error  { return p.command.Process.Signal(syscall.SIGSTOP) }
-func (p *process) resume() error { return p.command.Process.Signal(syscall.SIGCONT) }
+// Pause and Resume stop the process for a while, as a node does that is suspended.
+func (p *Process) Pause() error  { return p.command.Process.Signal(syscall.SIGSTOP) }
+func (p *Process) Resume() error { return p.command.Process.Signal(syscall.SIGCONT) }
 
-// withLog adds the end of the process's log.
-func (p *process) withLog(err error) error {
+// WithLog adds the end of the process's log.
+func (p *Process) WithLog(err error) error {
 	log, readErr := os.ReadFile(p.log)
 	if readErr != nil || len(log) == 0 {
 		return err
 	}
 	const most = 2000
-	return fmt.Errorf("%w; the log of %s ends with: %s", err, p.name, log[max(0, len(log)-most):])
+	return fmt.Errorf("%w; the log of %s ends with: %s", err, p.Name, log[max(0, len(log)-most):])
 }
 
-// memory returns a line of /proc/<pid>/status, in bytes (proc_pid_status(5)): VmRSS for the resident set, VmHWM for the most that it ever was.
-func (p *process) memory(key string) (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.command.Process.Pid))
+// Memory returns a line of the process's /proc/<pid>/status; see [MemoryOf].
+func (p *Process) Memory(key string) (int64, error) {
+	return MemoryOf(strconv.Itoa(p.command.Process.Pid), key)
+}
+
+// MemoryOf returns a line of /proc/<pid>/status, in bytes (proc_pid_status(5)): VmRSS for the resident set, VmHWM for the most that it ever was. "self" is
+// this process.
+func MemoryOf(pid, key string) (int64, error) {
+	text, err := os.ReadFile("/proc/" + pid + "/status")
 	if err != nil {
 		return 0, err
 	}
@@ -87,11 +93,11 @@ func (p *process) memory(key string) (int64, error) {
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("/proc/%d/status has no %s", p.command.Process.Pid, key)
+	return 0, fmt.Errorf("/proc/%s/status has no %s", pid, key)
 }
 
-// cpu returns the processor time that the process took so far (proc_pid_stat(5), utime and stime, in ticks of 10 ms).
-func (p *process) cpu() (time.Duration, error) {
+// CPU returns the processor time that the process took so far (proc_pid_stat(5), utime and stime, in ticks of 10 ms).
+func (p *Process) CPU() (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.command.Process.Pid))
 	if err != nil {
 		return 0, err
@@ -111,8 +117,8 @@ func (p *process) cpu() (time.Duration, error) {
 	return time.Duration(user+system) * tick, err
 }
 
-// eventually asks again until check returns nil, and returns its last error otherwise.
-func eventually(ctx context.Context, most, pause time.Duration, check func(context.Context) error) error {
+// Eventually asks again until check returns nil, and returns its last error otherwise.
+func Eventually(ctx context.Context, most, pause time.Duration, check func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	for {

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package lab
 
 import (
 	"strconv"
 	"strings"
 )
 
-// sample is one line of the Prometheus text format.
-type sample struct {
+// Sample is one line of the Prometheus text format.
+type Sample struct {
 	labels string
-	value  float64
+	Value  float64
 }
 
-// label returns a label's value. None of those that are asked for holds an escaped character.
-func (s sample) label(name string) string {
+// Label returns a label's value. None of those that are asked for holds an escaped character.
+func (s Sample) Label(name string) string {
 	for rest := s.labels; ; {
 		at := strings.Index(rest, name+`="`)
 		if at < 0 {
@@ -29,9 +29,9 @@ func (s sample) label(name string) string {
 	}
 }
 
-// samples returns the samples of one metric.
-func samples(text []byte, metric string) []sample {
-	var found []sample
+// Samples returns the samples of one metric.
+func Samples(text []byte, metric string) []Sample {
+	var found []Sample
 	for line := range strings.Lines(string(text)) {
 		rest, ok := strings.CutPrefix(line, metric)
 		if !ok || rest == "" || rest[0] != '{' && rest[0] != ' ' {
@@ -46,15 +46,16 @@ func samples(text []byte, metric string) []sample {
 		if err != nil {
 			continue
 		}
-		found = append(found, sample{labels: strings.Trim(strings.TrimSpace(rest[:at]), "{}"), value: value})
+		found = append(found, Sample{labels: strings.Trim(strings.TrimSpace(rest[:at]), "{}"), Value: value})
 	}
 	return found
 }
 
-func sum(all []sample) float64 {
+// Sum adds all up.
+func Sum(all []Sample) float64 {
 	var total float64
 	for _, s := range all {
-		total += s.value
+		total += s.Value
 	}
 	return total
 }
