@@ -98,10 +98,23 @@ test-e2e: cluster images ## Run the end-to-end tests on a local cluster (root)
 	VERSION=$(VERSION) $(STATIC) go test -count=1 -timeout 40m ./test/e2e -at-once $(E2E_AT_ONCE)
 
 .PHONY: bench
-bench: build cluster ## Measure what a node costs: publish, refresh, memory, requests, growth (root, Linux); see bench/README.md
-	"$$(tools/tool.sh helm4)" template vaultferry charts/vaultferry --namespace kube-system --set enableSecretRotation=true > $(DIST)/bench.yaml
+bench: build cluster $(DIST)/bench.yaml ## Measure what a node costs: publish, refresh, memory, requests, growth (root, Linux); see bench/README.md
 	$(STATIC) go build -o $(DIST)/bench ./bench/node
 	$(DIST)/bench --driver=$(DIST)/$(PLATFORM)/vaultferry-driver --provider=$(DIST)/$(PLATFORM)/vaultferry-provider --emulator=$(DIST)/$(PLATFORM)/azure-emulator $(BENCH_FLAGS)
+
+.PHONY: $(DIST)/bench.yaml
+$(DIST)/bench.yaml:
+	@mkdir -p $(DIST)
+	"$$(tools/tool.sh helm4)" template vaultferry charts/vaultferry --namespace kube-system --set enableSecretRotation=true > $@
+
+.PHONY: bench-scale
+bench-scale: cluster $(DIST)/bench.yaml ## Count what 500 hollow nodes ask of Key Vault, Entra ID and the API server (root, Linux); see docs/scale.md
+	$(STATIC) go build -o $(DIST)/scale ./bench/scale
+	$(DIST)/scale $(BENCH_FLAGS)
+
+.PHONY: scale-docs
+scale-docs: ## Draw docs/scale.svg and print the tables of docs/scale.md that are arithmetic
+	$(STATIC) go run ./bench/scale --arithmetic --interval=2m --plot=docs/scale.svg -o markdown
 
 .PHONY: faults
 faults: cluster images ## Break things under load, one after another, with the results in dist/faults.md; see docs/reliability.md (root)

@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	// Tenant and Vault are those of the emulator.
+	// Tenant is that of identities and vault.
 	Tenant = "ffffffff-1111-2222-3333-444444444444"
-	Vault  = "kv-bench"
+	// Vault is the only one.
+	Vault = "kv-bench"
 	// Audience is that of the tokens that pods prove their identity to Entra ID with.
 	Audience = "api://AzureADTokenExchange"
 )

@@ -61,8 +61,10 @@ func (p *Process) Stop() error {
 	return nil
 }
 
-// Pause and Resume stop the process for a while, as a node does that is suspended.
-func (p *Process) Pause() error  { return p.command.Process.Signal(syscall.SIGSTOP) }
+// Pause stops the process until [Process.Resume], as a node does that is suspended.
+func (p *Process) Pause() error { return p.command.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
 func (p *Process) Resume() error { return p.command.Process.Signal(syscall.SIGCONT) }
 
 // WithLog adds the end of the process's log.
