@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"os"
@@ -130,17 +131,17 @@ func (h *hollow) publish(ctx context.Context, p pod) error {
 
 // publishAll publishes all volumes, a few at a time. As kubelet does, it repeats what fails, ever later; repeated counts that.
 func (h *hollow) publishAll(ctx context.Context, repeated *atomic.Int64) error {
-	const atOnce, first, most, attempts = 10, 500 * time.Millisecond, 2 * time.Minute, 8
+	const atOnce, first, most = 10, 500 * time.Millisecond, 2 * time.Minute
 	return lab.Side(ctx, atOnce, len(h.pods), func(ctx context.Context, i int) error {
-		for attempt, wait := 1, first; ; attempt, wait = attempt+1, min(2*wait, most) {
-			err := h.publish(ctx, h.pods[i])
-			if err == nil || ctx.Err() != nil || attempt == attempts {
-				return err
+		for wait := first; ; wait = min(2*wait, most) {
+			failed := h.publish(ctx, h.pods[i])
+			if failed == nil {
+				return nil
+			}
+			if err := sleep(ctx, wait); err != nil {
+				return errors.Join(err, failed)
 			}
 			repeated.Add(1)
-			if err := sleep(ctx, wait); err != nil {
-				return err
-			}
 		}
 	})
 }
