@@ -66,7 +66,7 @@ func compare(t *testing.T, c load.Cluster) {
 	for request, count := range api.take() {
 		if request != "WATCH secretproviderclasses" {
 			t.Errorf("steady: %d × %s, though nothing changed", count, request)
-		} else if begun := float64(count) / minutes; begun < 0.8*steady.Watches || begun > 1.2*steady.Watches {
+		} else if begun := float64(count) / minutes; begun < 0.65*steady.Watches || begun > 1.35*steady.Watches { // few, of random lengths
 			t.Errorf("steady: %.2f watches begun in a minute, the arithmetic says %.2f", begun, steady.Watches)
 		}
 	}
