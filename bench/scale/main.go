@@ -22,7 +22,9 @@ import (
 
 type options struct {
 	load.Cluster
-	duration, latency  time.Duration
+	duration, latency time.Duration
+	// ramp is within which time the nodes start.
+	ramp               time.Duration
 	cluster, manifests string
 	output, plot       string
 	arithmetic         bool
@@ -51,8 +53,9 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	flags.IntVar(&o.Objects, "objects", 5, "objects of each class")
 	flags.DurationVar(&o.Interval, "interval", time.Minute, "the driver's rotation interval")
 	flags.DurationVar(&o.Freshness, "freshness", 4*time.Second, "the provider's --object-freshness")
-	flags.DurationVar(&o.duration, "duration", 2*time.Minute, "how long to count while nothing changes, in whole rounds of refreshes")
+	flags.DurationVar(&o.duration, "duration", time.Minute, "how long to count while nothing changes, in whole rounds of refreshes")
 	flags.DurationVar(&o.latency, "latency", 10*time.Millisecond, "how late each answer of Entra ID and Key Vault is")
+	flags.DurationVar(&o.ramp, "ramp", 3*time.Minute, "start the nodes one after another within this time; 0 starts all at once")
 	flags.StringVar(&o.cluster, "cluster", "dist/cluster", "the local cluster's command, which builds the API server")
 	flags.StringVar(&o.manifests, "manifests", "dist/bench.yaml", "the rendered chart: CRDs, roles, policies")
 	flags.StringVar(&o.output, "o", "table", "output format: table, markdown or json")
@@ -70,8 +73,8 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 		return errors.New("--nodes, --volumes, --identities and --objects must be at least 1")
 	case o.Interval < time.Second:
 		return errors.New("--interval must be at least 1s")
-	case o.Freshness < 0 || o.duration < 0 || o.latency < 0:
-		return errors.New("--freshness, --duration and --latency must not be negative")
+	case o.Freshness < 0 || o.duration < 0 || o.latency < 0 || o.ramp < 0:
+		return errors.New("--freshness, --duration, --latency and --ramp must not be negative")
 	}
 	return nil
 }

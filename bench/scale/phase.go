@@ -31,6 +31,8 @@ type phase struct {
 	// Arithmetic is what package load says; Steady, what it says of a minute in which nothing changes, which goes on meanwhile.
 	Arithmetic load.Requests `json:"arithmetic"`
 	Steady     load.Requests `json:"-"`
+	// lead is how long it takes until that goes on.
+	lead time.Duration
 	// MoreReads is by how many reads of the API server more than the arithmetic says there may be.
 	MoreReads float64 `json:"moreReads"`
 }
@@ -52,7 +54,7 @@ func (s *simulation) phase(ctx context.Context, p phase, work func(context.Conte
 	took := time.Since(began)
 	p.Asked, p.Failed, p.Seconds = s.azure.asked().since(azure), s.failures()-failed, took.Seconds()
 	p.MostInWindow = s.seconds.most(began, load.VaultWindow)
-	p.Arithmetic = p.Arithmetic.Plus(p.Steady.Times(took.Minutes()))
+	p.Arithmetic = p.Arithmetic.Plus(p.Steady.Times(max(0, (took - p.lead).Minutes())))
 	after, err := apiRequests(ctx, s.server)
 	if err != nil {
 		return err

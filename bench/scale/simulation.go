@@ -113,12 +113,18 @@ func (s *simulation) prepare(ctx context.Context, running *sync.WaitGroup) ([]no
 
 // start starts all nodes at once, and all their pods.
 func (s *simulation) start(ctx context.Context, configs []nodeConfig) error {
-	s.say("starting all nodes at once")
+	name := "start of all nodes at once"
+	if s.ramp > 0 {
+		name = fmt.Sprintf("start of all nodes within %s", s.ramp)
+	}
+	s.say("%s", name)
 	if err := s.settled(ctx); err != nil {
 		return err
 	}
 	s.nodes = make([]*hollow, 0, len(configs))
-	p := phase{Name: "start of all nodes at once", Arithmetic: load.Start(s.Cluster), MoreReads: load.MostClassReads(s.Cluster)}
+	p := phase{Name: name, Arithmetic: load.Start(s.Cluster), MoreReads: load.MostClassReads(s.Cluster)}
+	// The first rounds of refreshes come while others still start.
+	p.Steady, p.lead = load.Steady(s.Cluster), (s.ramp+s.Round())/2
 	return s.phase(ctx, p, func(ctx context.Context) error {
 		for _, c := range configs {
 			h, err := startHollow(ctx, c)
@@ -127,7 +133,12 @@ func (s *simulation) start(ctx context.Context, configs []nodeConfig) error {
 			}
 			s.nodes = append(s.nodes, h)
 		}
-		if err := lab.Side(ctx, len(s.nodes), len(s.nodes), func(ctx context.Context, i int) error { return s.nodes[i].publishAll(ctx, &s.repeated) }); err != nil {
+		if err := lab.Side(ctx, len(s.nodes), len(s.nodes), func(ctx context.Context, i int) error {
+			if err := sleep(ctx, s.ramp*time.Duration(i)/time.Duration(len(s.nodes))); err != nil {
+				return err
+			}
+			return s.nodes[i].publishAll(ctx, &s.repeated)
+		}); err != nil {
 			return err
 		}
 		s.say("all volumes are published, %d calls were repeated", s.repeated.Load())

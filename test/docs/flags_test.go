@@ -68,7 +68,8 @@ func foreignFlags() []string {
 		"take-ownership", "force-conflicts", "set", // helm
 		"enable-workload-identity",        // az aks
 		"limit", "heap-profile", "rounds", // bench/provider-memory
-		"constant",               // bench/controller
+		"constant",           // bench/controller
+		"identities", "ramp", // bench/scale
 		"service-account-issuer", // kube-apiserver
 	}
 }
