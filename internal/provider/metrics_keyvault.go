@@ -10,22 +10,26 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/vaultferry/vaultferry/internal/keyvault"
+	"github.com/vaultferry/vaultferry/internal/reason"
 )
 
 const (
 	// maxThrottleLabels bounds the vaults that have a throttle count of their own.
 	maxThrottleLabels = 50
-	// maxExpiries bounds the objects whose dates are told.
+	// maxExpiries bounds the objects of which something is told.
 	maxExpiries = 500
-	// expiryLife is how long after the last read of an object its dates are told.
+	// expiryLife is how long after an object was last asked for that is told.
 	expiryLife = 24 * time.Hour
 )
 
 // ObjectRead implements [keyvault.Observer].
 func (m *Metrics) ObjectRead(item keyvault.Item, attributes keyvault.Attributes, err error, took time.Duration) {
 	m.objects.WithLabelValues(item.Type, outcome(err)).Observe(took.Seconds())
-	if err == nil {
-		m.expiries.note(item, attributes)
+	switch {
+	case err == nil:
+		m.expiries.note(item, expiry{notBefore: attributes.NotBefore, expires: attributes.Expires})
+	case reason.Of(err) == reason.ObjectDisabled.Name:
+		m.expiries.note(item, expiry{disabled: true})
 	}
 }
 
@@ -74,10 +78,10 @@ func (t *throttles) note(vault string) {
 	t.WithLabelValues(vault).Inc()
 }
 
-// expiries tells from when until when objects are meant to be used: those read last, for as long as somebody has read them lately. It is a
+// expiries tells from when until when objects are meant to be used, and which are disabled: those asked for last, for as long as somebody has read them lately. It is a
 // [prometheus.Collector].
 type expiries struct {
-	begin, end *prometheus.Desc
+	begin, end, off *prometheus.Desc
 
 	mu sync.Mutex
 	// byUse holds *expiry, the one read last in front.
@@ -89,7 +93,9 @@ type expiry struct {
 	item keyvault.Item
 	// notBefore and expires are the object's attributes; one of them may be the zero time.
 	notBefore, expires time.Time
-	readAt             time.Time
+	// disabled says that the vault gave nothing, for that reason.
+	disabled bool
+	readAt   time.Time
 }
 
 func newExpiries() *expiries {
@@ -100,24 +106,27 @@ func newExpiries() *expiries {
 			"From when on an object is meant to be used, in Unix time, by its attribute nbf. Only of objects that have one.", labels, nil),
 		end: prometheus.NewDesc("vaultferry_keyvault_object_expiration_timestamp_seconds",
 			"When an object expires, in Unix time, by its attribute exp. Only of objects that have one.", labels, nil),
+		off: prometheus.NewDesc("vaultferry_keyvault_object_disabled",
+			"1 for an object that was disabled when it was last asked for. Only of such objects.", labels, nil),
 	}
 }
 
-// note remembers the dates of item, if it has any.
-func (e *expiries) note(item keyvault.Item, attributes keyvault.Attributes) {
+// note remembers what is to be told of item, if there is anything.
+func (e *expiries) note(item keyvault.Item, now expiry) {
 	item.Optional = false
+	now.item, now.readAt = item, time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if element := e.known[item]; element != nil {
 		e.forget(element)
 	}
-	if attributes.NotBefore.IsZero() && attributes.Expires.IsZero() {
+	if now.notBefore.IsZero() && now.expires.IsZero() && !now.disabled {
 		return
 	}
 	if e.byUse.Len() >= maxExpiries {
 		e.forget(e.byUse.Back())
 	}
-	e.known[item] = e.byUse.PushFront(&expiry{item, attributes.NotBefore, attributes.Expires, time.Now()})
+	e.known[item] = e.byUse.PushFront(&now)
 }
 
 func (e *expiries) forget(element *list.Element) {
@@ -128,15 +137,19 @@ func (e *expiries) forget(element *list.Element) {
 func (e *expiries) Describe(ch chan<- *prometheus.Desc) {
 	ch <- e.begin
 	ch <- e.end
+	ch <- e.off
 }
 
 // Collect implements [prometheus.Collector].
 func (e *expiries) Collect(ch chan<- prometheus.Metric) {
 	for _, x := range e.current() {
+		labels := []string{x.item.Vault, x.item.Type, x.item.Name, x.item.Version}
+		if x.disabled {
+			ch <- prometheus.MustNewConstMetric(e.off, prometheus.GaugeValue, 1, labels...)
+		}
 		for desc, at := range map[*prometheus.Desc]time.Time{e.begin: x.notBefore, e.end: x.expires} {
 			if !at.IsZero() {
-				ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(at.Unix()),
-					x.item.Vault, x.item.Type, x.item.Name, x.item.Version)
+				ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(at.Unix()), labels...)
 			}
 		}
 	}

@@ -155,6 +155,30 @@ func TestExpiries(t *testing.T) {
 	})
 }
 
+func TestADisabledObjectIsToldUntilItCanBeRead(t *testing.T) {
+	metrics, registry := newMetrics(t)
+	told := func() (n int) {
+		for name := range series(t, registry) {
+			if strings.HasPrefix(name, "vaultferry_keyvault_object_disabled{") {
+				n++
+			}
+		}
+		return n
+	}
+	metrics.ObjectRead(dbItem, keyvault.Attributes{}, reason.New(reason.VaultForbidden, "", "no role"), 0)
+	if told() != 0 {
+		t.Fatal("an object that may not be read is told to be disabled")
+	}
+	metrics.ObjectRead(dbItem, keyvault.Attributes{}, reason.New(reason.ObjectDisabled, "", "disabled"), 0)
+	if told() != 1 {
+		t.Fatal("a disabled object is not told")
+	}
+	metrics.ObjectRead(dbItem, keyvault.Attributes{}, nil, 0)
+	if told() != 0 {
+		t.Fatal("an object that could be read is still told to be disabled")
+	}
+}
+
 func TestWhenAnObjectIsMeantToBeUsed(t *testing.T) {
 	const begin, end = "vaultferry_keyvault_object_not_before_timestamp_seconds", "vaultferry_keyvault_object_expiration_timestamp_seconds"
 	for _, tc := range []struct {
