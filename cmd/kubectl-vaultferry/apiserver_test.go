@@ -172,7 +172,7 @@ func (s *apiServer) serve(w http.ResponseWriter, r *http.Request, p path) {
 	case absent:
 		fail(w, http.StatusNotFound, "NotFound", "the server could not find the requested resource", nil)
 	case refused:
-		where := ""
+		var where string
 		if p.namespace != "" {
 			where = fmt.Sprintf(" in the namespace %q", p.namespace)
 		} else {
@@ -312,10 +312,10 @@ func (s *apiServer) watch(w http.ResponseWriter, r *http.Request, p path) {
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	for _, o := range there {
-		json.NewEncoder(w).Encode(map[string]any{"type": "ADDED", "object": o.Object}) //nolint:errcheck // the client is gone
+		json.NewEncoder(w).Encode(map[string]any{"type": "ADDED", "object": o.Object})
 	}
 	flush := http.NewResponseController(w).Flush
-	flush() //nolint:errcheck // the client is gone
+	flush()
 	for {
 		select {
 		case <-r.Context().Done():
@@ -324,8 +324,8 @@ func (s *apiServer) watch(w http.ResponseWriter, r *http.Request, p path) {
 			if !ok {
 				return
 			}
-			json.NewEncoder(w).Encode(map[string]any{"type": "MODIFIED", "object": o.Object}) //nolint:errcheck // the client is gone
-			flush()                                                                           //nolint:errcheck // the client is gone
+			json.NewEncoder(w).Encode(map[string]any{"type": "MODIFIED", "object": o.Object})
+			flush()
 		}
 	}
 }
@@ -349,5 +349,5 @@ func fail(w http.ResponseWriter, status int, reason, message string, details map
 func write(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(v) //nolint:errcheck // the client is gone
+	json.NewEncoder(w).Encode(v)
 }

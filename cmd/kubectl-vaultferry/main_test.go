@@ -80,7 +80,7 @@ func exitCode(err error) int {
 	if err == nil {
 		return 0
 	}
-	if e, ok := err.(interface{ ExitCode() int }); ok { //nolint:errorlint // testscript returns it bare
+	if e, ok := err.(interface{ ExitCode() int }); ok {
 		return e.ExitCode()
 	}
 	return -1
@@ -135,7 +135,7 @@ func golden(t *testing.T, server string, terminal bool, name string, wantCode in
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil { //nolint:gosec // a golden file is for everybody
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return

@@ -23,7 +23,6 @@ var (
 	markWarn    = mark{"‼", "warning", "33"}
 	markBroken  = mark{"×", "broken", "31"}
 	markUnknown = mark{"?", "not checked", "2"}
-	markInfo    = mark{"·", "", "2"}
 )
 
 // painter writes for one stream.

@@ -109,7 +109,7 @@ func TestBrokenClasses(t *testing.T) {
 			lint.Error, "SecretObjectInvalid", "spec.secretObjects[1].data[0].objectName", `use the alias "tls-app.pem"`,
 		},
 		"misspelt file": {
-			func(c *v1.SecretProviderClass) { c.Spec.SecretObjects[0].Data[0].ObjectName = "db-conection-string" },
+			func(c *v1.SecretProviderClass) { c.Spec.SecretObjects[0].Data[0].ObjectName = "db-connection-strin" },
 			lint.Error, "SecretObjectInvalid", "spec.secretObjects[0].data[0].objectName", `did you mean "db-connection-string"?`,
 		},
 		"TLS without key": {
@@ -233,7 +233,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 func TestSecretObjectsSpeakLikeTheEvent(t *testing.T) {
 	for name, breaks := range map[string]func(*v1.SecretProviderClass){
 		"name of the vault's object": func(c *v1.SecretProviderClass) { c.Spec.SecretObjects[0].Data[0].ObjectName = "tls-app" },
-		"misspelt file":              func(c *v1.SecretProviderClass) { c.Spec.SecretObjects[0].Data[0].ObjectName = "db-conection-string" },
+		"misspelt file":              func(c *v1.SecretProviderClass) { c.Spec.SecretObjects[0].Data[0].ObjectName = "db-connection-strin" },
 		"TLS without key": func(c *v1.SecretProviderClass) {
 			c.Spec.SecretObjects[0].Type = "kubernetes.io/tls"
 			c.Spec.SecretObjects[0].Data[0].Key = "tls.crt"

@@ -148,7 +148,9 @@ func TestFencesLeaveNoWayRound(t *testing.T) {
 						continue
 					}
 					checked++
-					if !slices.ContainsFunc(fences, func(f admissionv1.ValidatingAdmissionPolicySpec) bool { return covers(f, rule.APIGroups[0], resource, operation) }) {
+					if !slices.ContainsFunc(fences, func(f admissionv1.ValidatingAdmissionPolicySpec) bool {
+						return covers(f, rule.APIGroups[0], resource, operation)
+					}) {
 						t.Errorf("%s may %s %s, and no fence stands there", role, verb, resource)
 					}
 				}

@@ -49,7 +49,7 @@ func TestCommandsOfThePages(t *testing.T) {
 		t.Skip("there is no make")
 	}
 	for name, text := range map[string]string{"helm": fmt.Sprintf(stubHelm, strings.TrimSpace(string(helm))), "make": fmt.Sprintf(stubMake, realMake)} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil { //nolint:gosec // a program
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -86,7 +86,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		c.start(ctx, &running, l)
 	}
 	if err := c.awaitKnown(ctx); err != nil {
-		return nil //nolint:nilerr // ctx has ended
+		return nil // ctx has ended
 	}
 	if err := c.finishJobs(ctx); err != nil {
 		c.log.ErrorContext(ctx, "Making Jobs again that were deleted for it", slog.Any("error", err))

@@ -64,7 +64,7 @@ const onceEach = "Deployment 1, StatefulSet 1, DaemonSet 1, Rollout 1, Job 1 (th
 // The controller is ended between the change and the restart, at random points, before or after a request takes effect, and again while the next
 // one makes good. Every workload ends restarted exactly once.
 func TestKilledAtRandomPoints(t *testing.T) {
-	random := rand.New(rand.NewPCG(6, 50)) //nolint:gosec // a sequence of tests, not a secret
+	random := rand.New(rand.NewPCG(6, 50))
 	runs := 50
 	if testing.Short() {
 		runs = 10
