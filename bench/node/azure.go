@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -27,6 +28,7 @@ type azure struct {
 	process *lab.Process
 	ca      string
 	client  admin.Client
+	late    fault.Fault
 }
 
 func startAzure(ctx context.Context, dir, program, keys string, latency time.Duration) (*azure, error) {
@@ -34,15 +36,14 @@ func startAzure(ctx context.Context, dir, program, keys string, latency time.Dur
 	if err := os.WriteFile(state, lab.AzureState(keys, namespace, maxIdentities, maxObjects), 0o600); err != nil {
 		return nil, err
 	}
-	a := &azure{ca: filepath.Join(dir, "azure-ca.pem"), client: admin.Client{URL: "http://" + emulatorAdmin, HTTP: http.DefaultClient}}
+	a := &azure{ca: filepath.Join(dir, "azure-ca.pem"), client: admin.Client{URL: "http://" + emulatorAdmin, HTTP: http.DefaultClient}, late: fault.Fault{Latency: fault.Duration(latency)}}
 	var err error
 	if a.process, err = lab.Start(ctx, dir, "azure-emulator", nil, program, "serve", "--state="+state, "--ca-cert="+a.ca, "--ca-key="+filepath.Join(dir, "azure-ca-key.pem"),
 		"--proxy-listen="+emulatorProxy, "--admin-listen="+emulatorAdmin, "--imds-listen=", "--audit-log="+os.DevNull, "--log-level=error"); err != nil {
 		return nil, err
 	}
-	late := fault.Fault{Latency: fault.Duration(latency)}
 	if err := lab.Eventually(ctx, 30*time.Second, 50*time.Millisecond, func(ctx context.Context) error {
-		return a.client.Do(ctx, http.MethodPost, "/faults", late, nil)
+		return a.client.Do(ctx, http.MethodPost, "/faults", a.late, nil)
 	}); err != nil {
 		return a, a.process.WithLog(err)
 	}
@@ -68,11 +69,15 @@ func (a *azure) requests(ctx context.Context) (int, error) {
 	return total, nil
 }
 
-// refuse makes every read of an object fail until the returned function is called.
+// refuse makes every read of an object fail until the returned function is called. Of the faults that fit a request the emulator takes the oldest, so that
+// the one that makes everything late has to come again.
 func (a *azure) refuse(ctx context.Context, i int) (func(context.Context) error, error) {
-	var f fault.Fault
-	err := a.client.Do(ctx, http.MethodPost, "/faults", fault.Fault{Object: lab.Object(i), Status: http.StatusNotFound}, &f)
+	var refusal fault.Fault
 	return func(ctx context.Context) error {
-		return a.client.Do(ctx, http.MethodDelete, "/faults?id="+f.ID, nil, nil)
-	}, err
+			return a.client.Do(ctx, http.MethodDelete, "/faults?id="+refusal.ID, nil, nil)
+		}, errors.Join(
+			a.client.Do(ctx, http.MethodDelete, "/faults", nil, nil),
+			a.client.Do(ctx, http.MethodPost, "/faults", fault.Fault{Object: lab.Object(i), Status: http.StatusNotFound, Latency: a.late.Latency}, &refusal),
+			a.client.Do(ctx, http.MethodPost, "/faults", a.late, nil),
+		)
 }
