@@ -13,10 +13,11 @@ import (
 	"os/exec"
 	"regexp"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/vaultferry/vaultferry/bench/internal/lab"
 )
 
 // process is a controller that was started here.
@@ -68,17 +69,7 @@ func (p *process) withLog(err error) error {
 
 // memory returns a line of /proc/<pid>/status, in bytes (proc_pid_status(5)).
 func (p *process) memory(key string) (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.command.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, key+":"); ok {
-			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, fmt.Errorf("/proc/%d/status has no %s", p.command.Process.Pid, key)
+	return lab.MemoryOf(strconv.Itoa(p.command.Process.Pid), key)
 }
 
 var requestLine = regexp.MustCompile(`(?m)^rest_client_requests_total\{.*\bmethod="([A-Z]+)".*\} (\S+)$`)

@@ -28,6 +28,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
+	"github.com/vaultferry/vaultferry/bench/internal/lab"
 )
 
 // node is a provider with an emulator behind it.
@@ -221,17 +222,7 @@ func (n *node) mount(ctx context.Context, request *v1alpha1.MountRequest) (answe
 
 // memory reads a line of /proc/<pid>/status, in bytes (proc_pid_status(5)).
 func (n *node) memory(key string) (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.provider.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, key+":"); ok {
-			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, fmt.Errorf("/proc/%d/status has no %s", n.provider.Process.Pid, key)
+	return lab.MemoryOf(strconv.Itoa(n.provider.Process.Pid), key)
 }
 
 func (n *node) profile(ctx context.Context, dir string, s scenario) error {
