@@ -121,6 +121,7 @@ func runDriver(ctx context.Context, f *driverFlags, env environment) error {
 		return err
 	}
 	log := f.common.logger(env.stderr)
+	saveMemory(f.pprof, env)
 	klog.SetSlogLogger(log)
 	config, err := kubeConfig(f.kubeconfig, "driver")
 	if err != nil {
