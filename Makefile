@@ -17,8 +17,9 @@ WITH_demo-app   := --link /ls --link /cat --link /env
 PLUGIN_PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 # Without the tracing pages of gRPC, which nobody serves, 3 MB of templates stay out of every process of a node.
 NODE     := grpcnotrace
-# The provider's HTTPS clients speak HTTP/1.1, over a few connections that are kept. gRPC has its own HTTP/2.
-PROVIDER := $(NODE),nethttpomithttp2
+# gRPC and the driver's client of the API server have an HTTP/2 of their own (golang.org/x/net/http2): the one in net/http is left out. The
+# provider's HTTPS clients so speak HTTP/1.1, over a few connections that are kept.
+SLIM     := $(NODE),nethttpomithttp2
 # What is built, vetted and tested without the race detector shares its packages in Go's cache: their flags are the same, here and in tools/tool.sh.
 export GOFLAGS := -trimpath -gcflags=all=-dwarf=false -tags=$(NODE) $(GOFLAGS)
 STATIC   := CGO_ENABLED=0
@@ -36,8 +37,8 @@ deps: ## Install the Debian packages that the tests need (root, Debian)
 build: ## Build the static binaries for Linux into dist/
 	@mkdir -p $(DIST)/$(PLATFORM)
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/vaultferry ./cmd/vaultferry
-	$(GO_BUILD) -tags vaultferry_driver,$(NODE) -o $(DIST)/$(PLATFORM)/vaultferry-driver ./cmd/vaultferry
-	$(GO_BUILD) -tags vaultferry_provider,$(PROVIDER) -o $(DIST)/$(PLATFORM)/vaultferry-provider ./cmd/vaultferry
+	$(GO_BUILD) -tags vaultferry_driver,$(SLIM) -o $(DIST)/$(PLATFORM)/vaultferry-driver ./cmd/vaultferry
+	$(GO_BUILD) -tags vaultferry_provider,$(SLIM) -o $(DIST)/$(PLATFORM)/vaultferry-provider ./cmd/vaultferry
 	$(GO_BUILD) -tags vaultferry_controller,$(NODE) -o $(DIST)/$(PLATFORM)/vaultferry-controller ./cmd/vaultferry
 	$(GO_BUILD) -tags vaultferry_webhook,$(NODE) -o $(DIST)/$(PLATFORM)/vaultferry-webhook ./cmd/vaultferry
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/azure-emulator ./cmd/azure-emulator

@@ -27,8 +27,10 @@ type layer struct {
 
 const (
 	kubernetes = "k8s.io/"
-	azure      = "github.com/Azure/"
-	grpc       = "google.golang.org/grpc"
+	// kubernetesTypes are the API groups of Kubernetes, each of which links all its types.
+	kubernetesTypes = "k8s.io/api/"
+	azure           = "github.com/Azure/"
+	grpc            = "google.golang.org/grpc"
 )
 
 // layers is the table of ARCHITECTURE.md.
@@ -37,6 +39,7 @@ var layers = map[string]layer{
 	"api/provider/v1alpha1": {never: []string{kubernetes, azure}, why: "the contract with every provider"},
 	"internal/secret":       {never: []string{kubernetes, azure, grpc}, why: "the bottom"},
 	"internal/reason":       {never: []string{kubernetes, azure}, why: "the bottom"},
+	"internal/core":         {never: []string{kubernetesTypes, "k8s.io/client-go", azure, grpc}, why: "it stands for the types that a node has no room for"},
 	"internal/pemfile":      {never: []string{kubernetes, azure, grpc}, why: "pure functions"},
 	"internal/reason/catalog": {
 		ours: []string{"internal/reason"}, never: []string{kubernetes, azure}, why: "text about reasons",
@@ -58,13 +61,13 @@ var layers = map[string]layer{
 	},
 	"internal/driver": {
 		ours: []string{
-			"api/v1", "api/provider/v1alpha1", "internal/classrule", "internal/consumption", "internal/reason", "internal/secret", "internal/telemetry", "internal/tracing", "internal/secretsync", "internal/volume",
+			"api/v1", "api/provider/v1alpha1", "internal/classrule", "internal/core", "internal/reason", "internal/secret", "internal/telemetry", "internal/tracing", "internal/secretsync", "internal/volume",
 		},
-		never: []string{azure}, why: "any provider plugs in",
+		never: []string{azure, kubernetesTypes}, why: "any provider plugs in, and a node has no room for all types of Kubernetes",
 	},
 	"internal/secretsync": {
-		ours:  []string{"api/v1", "internal/pemfile", "internal/reason", "internal/secret"},
-		never: []string{"k8s.io/client-go", azure, grpc}, why: "the API server is an interface",
+		ours:  []string{"api/v1", "internal/core", "internal/pemfile", "internal/reason", "internal/secret"},
+		never: []string{"k8s.io/client-go", kubernetesTypes, azure, grpc}, why: "the API server is an interface, and the driver links it",
 	},
 	"internal/arm":    {never: []string{kubernetes}, why: "Azure without Kubernetes"},
 	"internal/mounts": {ours: []string{"api/v1", "internal/consumption", "internal/kube", "internal/reload"}, never: []string{azure, grpc}, why: "the API server alone"},
@@ -201,6 +204,7 @@ func TestJudgeCanSayNo(t *testing.T) {
 		"k8s.io/client-go/rest":            "internal/keyvault",
 		module + "internal/entra":          "internal/emulator",
 		module + "internal/reason/catalog": "internal/keyvault",
+		"k8s.io/api/core/v1":               "internal/driver",
 	} {
 		if judge(layer, imported) == "" {
 			t.Errorf("%s may import %s", layer, imported)

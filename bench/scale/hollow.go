@@ -83,13 +83,12 @@ func (h *hollow) wire(ctx context.Context) error {
 		return err
 	}
 	metrics := driver.NewMetrics(prometheus.NewRegistry())
-	h.statuses = driver.NewStatusWriter(kube, h.name, metrics.Wrote, log)
-	if h.events, err = driver.NewEventRecorder(ctx, kube, h.name); err != nil {
-		return err
-	}
+	rush := &driver.Rush{}
+	h.statuses = driver.NewStatusWriter(kube, h.name, rush, metrics.Wrote, log)
+	h.events = driver.NewEventRecorder(ctx, kube, h.name, log)
 	h.driver = driver.NewNode(driver.NodeConfig{
 		ID: h.name, RefreshInterval: h.interval, Mounter: &directories{mounted: map[string]bool{}}, Classes: driver.NewClassWatch(ctx, kube),
-		Providers: h.source, Events: h.events, Status: h.statuses, Secrets: noSecrets{}, Metrics: metrics, Log: log, Accounts: kube, Pods: kube,
+		Providers: h.source, Events: h.events, Status: h.statuses, Secrets: noSecrets{}, Metrics: metrics, Log: log, Rush: rush, Accounts: kube, Pods: kube,
 	})
 	return nil
 }

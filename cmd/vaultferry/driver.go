@@ -139,10 +139,7 @@ func serveDriver(ctx context.Context, f *driverFlags, socket string, config *res
 	if err != nil {
 		return err
 	}
-	events, err := driver.NewEventRecorder(ctx, kube, f.nodeID)
-	if err != nil {
-		return err
-	}
+	events := driver.NewEventRecorder(ctx, kube, f.nodeID, log)
 	defer events.Close()
 	providers := driver.NewProviders(driver.ProvidersConfig{
 		Dirs: append(f.additionalProviderDirs, f.providerDir), MaxAnswerBytes: f.maxAnswerBytes, Log: log,
@@ -153,7 +150,8 @@ func serveDriver(ctx context.Context, f *driverFlags, socket string, config *res
 		}
 	}()
 	metrics := driver.NewMetrics(registry)
-	statuses := driver.NewStatusWriter(kube, f.nodeID, metrics.Wrote, log)
+	rush := &driver.Rush{}
+	statuses := driver.NewStatusWriter(kube, f.nodeID, rush, metrics.Wrote, log)
 	kubeSecrets, err := driver.NewKubeSecrets(ctx, kube)
 	if err != nil {
 		return err
@@ -171,7 +169,7 @@ func serveDriver(ctx context.Context, f *driverFlags, socket string, config *res
 	node := driver.NewNode(driver.NodeConfig{
 		ID: f.nodeID, RefreshInterval: interval,
 		Mounter: volume.NewTmpfs(f.volumeSize), Classes: driver.NewClassWatch(ctx, kube), Providers: providers,
-		Events: events, Status: statuses, Secrets: secrets, Metrics: metrics, Log: log, Accounts: kube, Pods: kube, Tracer: tracer,
+		Events: events, Status: statuses, Secrets: secrets, Metrics: metrics, Log: log, Rush: rush, Accounts: kube, Pods: kube, Tracer: tracer,
 	})
 	registration := &driver.Registration{Name: f.driverName, Endpoint: f.registrationEndpoint, Log: log}
 

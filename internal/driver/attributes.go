@@ -43,12 +43,16 @@ func mountRequest(class *v1.SecretProviderClass, p publication, old memory) (*v1
 	if err != nil {
 		return nil, fmt.Errorf("encoding secrets: %w", err)
 	}
+	var current []*v1alpha1.ObjectVersion
+	for _, version := range old.versions {
+		current = append(current, &v1alpha1.ObjectVersion{Id: version.ID, Version: version.Version})
+	}
 	return &v1alpha1.MountRequest{
 		Attributes:           string(attributesJSON),
 		Secrets:              string(secretsJSON),
 		TargetPath:           p.target,
 		Permission:           filePermission,
-		CurrentObjectVersion: old.versions,
+		CurrentObjectVersion: current,
 	}, nil
 }
 

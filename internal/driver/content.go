@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"slices"
 	"time"
+	"unique"
 
 	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
+	v1 "github.com/vaultferry/vaultferry/api/v1"
 	"github.com/vaultferry/vaultferry/internal/secret"
 )
 
@@ -16,15 +18,20 @@ import (
 type content struct {
 	provider string
 	files    []secret.File
-	versions []*v1alpha1.ObjectVersion
+	// versions are the objects in the order of their ids.
+	versions []v1.SecretProviderClassObject
 	notices  []notice
 	// readAt is when the content was read from its source, as far as the provider tells; zero otherwise.
 	readAt time.Time
 }
 
 func newContent(provider string, response *v1alpha1.MountResponse) *content {
-	c := &content{provider: provider, versions: slices.Clone(response.GetObjectVersion()), notices: newNotices(response.GetNotices())}
-	slices.SortFunc(c.versions, func(a, b *v1alpha1.ObjectVersion) int { return cmp.Compare(a.GetId(), b.GetId()) })
+	c := &content{provider: provider, notices: newNotices(response.GetNotices())}
+	for _, version := range response.GetObjectVersion() {
+		// Each is there once, however many volumes of the node hold the object.
+		c.versions = append(c.versions, v1.SecretProviderClassObject{ID: shared(version.GetId()), Version: shared(version.GetVersion())})
+	}
+	slices.SortFunc(c.versions, func(a, b v1.SecretProviderClassObject) int { return cmp.Compare(a.ID, b.ID) })
 	if at := response.GetReadAtUnixMilli(); at > 0 {
 		c.readAt = time.UnixMilli(at)
 	}
@@ -37,6 +44,9 @@ func newContent(provider string, response *v1alpha1.MountResponse) *content {
 	}
 	return c
 }
+
+// shared returns s as the one copy of it that all volumes hold.
+func shared(s string) string { return unique.Make(s).Value() }
 
 // writtenByProvider reports whether the provider has put the files in place by itself, as providers did before the protocol carried
 // files. A provider that gives notices knows files, and means what it says when there are none.

@@ -341,7 +341,7 @@ func (e *memoryEvents) all() []string {
 
 type memoryStatuses struct {
 	mu   sync.Mutex
-	last map[string][]*v1alpha1.ObjectVersion
+	last map[string][]v1.SecretProviderClassObject
 	// reports are all that came.
 	reports []Report
 }
@@ -351,7 +351,7 @@ func (s *memoryStatuses) Report(r Report) {
 	defer s.mu.Unlock()
 	s.reports = append(s.reports, r)
 	if s.last == nil {
-		s.last = map[string][]*v1alpha1.ObjectVersion{}
+		s.last = map[string][]v1.SecretProviderClassObject{}
 	}
 	s.last[r.Pod.String()+" "+r.Class] = r.Versions
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -16,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/core"
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
 
@@ -29,7 +29,7 @@ type Kube struct {
 // NewKube returns clients for config.
 func NewKube(config *rest.Config) (*Kube, error) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1.AddToScheme, addEvents, addSecrets} {
+	for _, add := range []func(*runtime.Scheme) error{v1.AddToScheme, addSecrets} {
 		if err := add(scheme); err != nil {
 			return nil, fmt.Errorf("registering API types: %w", err)
 		}
@@ -43,7 +43,7 @@ func NewKube(config *rest.Config) (*Kube, error) {
 		c.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 		return rest.RESTClientFor(c)
 	}
-	core, err := client("/api", corev1.SchemeGroupVersion)
+	core, err := client("/api", core.SchemeGroupVersion)
 	if err != nil {
 		return nil, fmt.Errorf("making the API client: %w", err)
 	}
@@ -54,13 +54,8 @@ func NewKube(config *rest.Config) (*Kube, error) {
 	return &Kube{core: core, classes: classes, config: config}, nil
 }
 
-func addEvents(scheme *runtime.Scheme) error {
-	scheme.AddKnownTypes(corev1.SchemeGroupVersion, &corev1.Event{}, &corev1.EventList{})
-	return nil
-}
-
 func addSecrets(scheme *runtime.Scheme) error {
-	scheme.AddKnownTypes(corev1.SchemeGroupVersion, &corev1.Secret{})
+	scheme.AddKnownTypes(core.SchemeGroupVersion, &core.Secret{})
 	return nil
 }
 

@@ -20,7 +20,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
-	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
 	v1 "github.com/vaultferry/vaultferry/api/v1"
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
@@ -124,7 +123,7 @@ const statusPath = "/apis/secrets-store.csi.x-k8s.io/v1/namespaces/payments/secr
 
 func TestStatusLifecycle(t *testing.T) {
 	server, kube := newAPIServer(t)
-	writer := NewStatusWriter(kube, "node-1", func(string) {}, slog.New(slog.DiscardHandler))
+	writer := NewStatusWriter(kube, "node-1", nil, func(string) {}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { writer.Run(ctx) })
@@ -149,7 +148,7 @@ func TestStatusLifecycle(t *testing.T) {
 	} {
 		report := Report{
 			Pod: podRef{"payments", "web-0", tc.uid}, Class: "app-kv", Target: "/target",
-			Versions: []*v1alpha1.ObjectVersion{{Id: "secret/a", Version: tc.version}},
+			Versions: []v1.SecretProviderClassObject{{ID: "secret/a", Version: tc.version}},
 		}
 		if tc.change != nil {
 			tc.change(&report)
@@ -172,7 +171,7 @@ func TestStatusLifecycle(t *testing.T) {
 // A pod that waits for its files has a status that says why; its words change with the cause, not with each of kubelet's tries.
 func TestStatusOfAMountThatFails(t *testing.T) {
 	server, kube := newAPIServer(t)
-	writer := NewStatusWriter(kube, "node-1", func(string) {}, slog.New(slog.DiscardHandler))
+	writer := NewStatusWriter(kube, "node-1", nil, func(string) {}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { writer.Run(ctx) })
@@ -221,7 +220,7 @@ func TestStatusOfAMountThatFails(t *testing.T) {
 // Kubelet does not say of all volumes that were never mounted that they are gone.
 func TestStatusesOfMountsThatNeverWorkedAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		writer := NewStatusWriter(nil, "node-1", func(string) {}, slog.New(slog.DiscardHandler))
+		writer := NewStatusWriter(nil, "node-1", nil, func(string) {}, slog.New(slog.DiscardHandler))
 		defer writer.queue.ShutDown()
 		failure := reason.New(reason.VaultForbidden, "", "may not read")
 		writer.Report(Report{Pod: podRef{"payments", "works", "uid"}, Target: "/works", First: true})
@@ -252,10 +251,10 @@ func TestStatusSurvivesARestart(t *testing.T) {
 	server, kube := newAPIServer(t)
 	report := Report{
 		Pod: podRef{"payments", "web-0", "uid"}, Class: "app-kv", Target: "/target",
-		Versions: []*v1alpha1.ObjectVersion{{Id: "secret/a", Version: "1"}},
+		Versions: []v1.SecretProviderClassObject{{ID: "secret/a", Version: "1"}},
 	}
 	for _, first := range []bool{true, false} {
-		writer := NewStatusWriter(kube, "node-1", func(string) {}, slog.New(slog.DiscardHandler))
+		writer := NewStatusWriter(kube, "node-1", nil, func(string) {}, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() { writer.Run(ctx) })
@@ -273,7 +272,7 @@ func TestStatusSurvivesARestart(t *testing.T) {
 // A pod may mount the same class twice.
 func TestStatusOfTheSameClassTwice(t *testing.T) {
 	server, kube := newAPIServer(t)
-	writer := NewStatusWriter(kube, "node-1", func(string) {}, slog.New(slog.DiscardHandler))
+	writer := NewStatusWriter(kube, "node-1", nil, func(string) {}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { writer.Run(ctx) })
@@ -299,7 +298,7 @@ func TestStatusOfTheSameClassTwice(t *testing.T) {
 func TestStatusIsWrittenOnceTheServerIsBack(t *testing.T) {
 	server, kube := newAPIServer(t)
 	server.refuse = &metav1.Status{Code: 503, Reason: metav1.StatusReasonServiceUnavailable}
-	writer := NewStatusWriter(kube, "node-1", func(string) {}, slog.New(slog.DiscardHandler))
+	writer := NewStatusWriter(kube, "node-1", nil, func(string) {}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { writer.Run(ctx) })

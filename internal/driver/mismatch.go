@@ -11,13 +11,10 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
 	"github.com/vaultferry/vaultferry/internal/classrule"
-	"github.com/vaultferry/vaultferry/internal/consumption"
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
 
@@ -35,20 +32,16 @@ type Accounts interface {
 	Annotations(ctx context.Context, namespace, name string) (map[string]string, error)
 }
 
-// PodReader reads pods.
-type PodReader interface {
-	// ReadPod returns a pod as it was not long ago, nil if it is gone.
-	ReadPod(ctx context.Context, namespace, name string) (*corev1.Pod, error)
-}
-
 // tellMismatches tells a pod that has just mounted a class what does not go together although everything works: it lacks the label that gives its
 // own containers the identity, the class reads with another identity than the one that its ServiceAccount names, or a container will not see a rotation.
 func (n *Node) tellMismatches(ctx context.Context, p publication, class *v1.SecretProviderClass) {
+	since := time.Now()
 	n.background.Go(func() {
 		n.looks <- struct{}{}
 		defer func() { <-n.looks }()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
 		defer cancel()
+		n.Rush.pass(ctx, since)
 		for _, mismatch := range append(n.podMismatches(ctx, p, class), n.otherIdentity(ctx, p, class)) {
 			if mismatch != nil {
 				n.Events.Warn(p.pod, mismatch.Reason.Name, mismatch.Error())
@@ -69,30 +62,20 @@ func (n *Node) podMismatches(ctx context.Context, p publication, class *v1.Secre
 	}
 	var found []*reason.Error
 	if clientID != "" {
-		found = append(found, classrule.Unlabelled(p.class, clientID, pod.Labels, "metadata.labels"))
+		found = append(found, classrule.Unlabelled(p.class, clientID, pod.Metadata.Labels, "metadata.labels"))
 	}
 	if n.RefreshInterval > 0 {
-		found = append(found, subPaths(pod, consumption.Change{Class: p.class})...)
+		found = append(found, pod.subPaths("SecretProviderClass "+p.class, ofClass(p.class))...)
 		for _, object := range class.Spec.SecretObjects {
-			if object != nil {
-				found = append(found, subPaths(pod, consumption.Change{Secret: strings.TrimSpace(object.SecretName)})...)
+			if object == nil {
+				continue
+			}
+			if name := strings.TrimSpace(object.SecretName); name != "" {
+				found = append(found, pod.subPaths("Secret "+name, ofSecret(name))...)
 			}
 		}
 	}
-	return slices.DeleteFunc(found, func(e *reason.Error) bool { return e == nil || classrule.Ignored(pod.Annotations, e.Reason) })
-}
-
-// subPaths returns the mounts of a pod that never see what changes.
-func subPaths(pod *corev1.Pod, change consumption.Change) []*reason.Error {
-	var found []*reason.Error
-	for _, container := range consumption.Of(pod, change) {
-		for _, use := range container.Consumptions {
-			if use.BySubPath() {
-				found = append(found, classrule.SubPath(string(container.Role), container.Name, use.Part, change.Name(), use.Ref))
-			}
-		}
-	}
-	return found
+	return slices.DeleteFunc(found, func(e *reason.Error) bool { return e == nil || classrule.Ignored(pod.Metadata.Annotations, e.Reason) })
 }
 
 func (n *Node) otherIdentity(ctx context.Context, p publication, class *v1.SecretProviderClass) *reason.Error {
@@ -120,20 +103,4 @@ func (k *Kube) Annotations(ctx context.Context, namespace, name string) (map[str
 		return nil, fmt.Errorf("reading service account %s/%s: %w", namespace, name, err)
 	}
 	return account.Annotations, nil
-}
-
-// ReadPod implements [PodReader].
-func (k *Kube) ReadPod(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
-	content, err := k.core.Get().Namespace(namespace).Resource("pods").Name(name).Param("resourceVersion", "0").Do(ctx).Raw()
-	if apierrors.IsNotFound(err) {
-		return nil, nil //nolint:nilnil // as the interface says
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading pod %s/%s: %w", namespace, name, err)
-	}
-	pod := &corev1.Pod{}
-	if err := json.Unmarshal(content, pod); err != nil {
-		return nil, fmt.Errorf("reading pod %s/%s: %w", namespace, name, err)
-	}
-	return pod, nil
 }

@@ -5,6 +5,7 @@ package driver
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
 	"github.com/vaultferry/vaultferry/internal/classrule"
+	"github.com/vaultferry/vaultferry/internal/consumption"
 )
 
 type memoryAccounts map[string]map[string]string
@@ -62,8 +64,17 @@ func TestTwoClientIDsAreTold(t *testing.T) {
 
 type memoryPods map[string]*corev1.Pod
 
-func (p memoryPods) ReadPod(_ context.Context, namespace, name string) (*corev1.Pod, error) {
-	return p[namespace+"/"+name], nil
+func (p memoryPods) ReadPod(_ context.Context, namespace, name string) (*Pod, error) {
+	whole := p[namespace+"/"+name]
+	if whole == nil {
+		return nil, nil
+	}
+	content, err := json.Marshal(whole)
+	if err != nil {
+		return nil, err
+	}
+	pod := &Pod{}
+	return pod, json.Unmarshal(content, pod)
 }
 
 func TestWhatAPodLacksIsTold(t *testing.T) {
@@ -156,5 +167,69 @@ func TestAnnotationsOfAServiceAccount(t *testing.T) {
 	}
 	if _, err := kube.Annotations(t.Context(), "payments", "none"); err == nil {
 		t.Fatal("no error for an account that is not there")
+	}
+}
+
+// TestSubPaths compares what the driver finds with what everybody else finds, who have the whole pod.
+func TestSubPaths(t *testing.T) {
+	always := corev1.ContainerRestartPolicyAlways
+	mounts := []corev1.VolumeMount{
+		{Name: "kv", MountPath: "/whole"}, {Name: "kv", MountPath: "/dot", SubPath: "."}, {Name: "kv", MountPath: "/part", SubPath: "a/b"},
+		{Name: "kv", MountPath: "/expr", SubPathExpr: "$(POD)/a"}, {Name: "kv", MountPath: "/plain", SubPathExpr: "c/"},
+		{Name: "db", MountPath: "/db", SubPath: "DB"}, {Name: "all", MountPath: "/all", SubPath: "x"}, {Name: "other", MountPath: "/other", SubPath: "x"},
+		{Name: "unknown", MountPath: "/unknown", SubPath: "x"},
+	}
+	whole := &corev1.Pod{Spec: corev1.PodSpec{
+		Volumes: []corev1.Volume{
+			{Name: "kv", VolumeSource: corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{
+				Driver: "secrets-store.csi.k8s.io", VolumeAttributes: map[string]string{"secretProviderClass": "app-kv"},
+			}}},
+			{Name: "db", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "app-db"}}},
+			{Name: "all", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
+				{ConfigMap: &corev1.ConfigMapProjection{}},
+				{Secret: &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "app-db"}}},
+			}}}},
+			{Name: "other", VolumeSource: corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{
+				Driver: "another", VolumeAttributes: map[string]string{"secretProviderClass": "app-kv"},
+			}}},
+		},
+		InitContainers: []corev1.Container{{Name: "first", VolumeMounts: mounts}, {Name: "beside", VolumeMounts: mounts, RestartPolicy: &always}},
+		Containers:     []corev1.Container{{Name: "api", VolumeMounts: mounts}, {Name: "plain", VolumeMounts: mounts[:2]}},
+		EphemeralContainers: []corev1.EphemeralContainer{
+			{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", VolumeMounts: mounts}},
+		},
+	}}
+	content, err := json.Marshal(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := &Pod{}
+	if err := json.Unmarshal(content, pod); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		change consumption.Change
+		holds  func(podVolume) bool
+		each   int
+	}{
+		{consumption.Change{Class: "app-kv"}, ofClass("app-kv"), 3},
+		{consumption.Change{Secret: "app-db"}, ofSecret("app-db"), 2},
+		{consumption.Change{Class: "none"}, ofClass("none"), 0},
+	} {
+		var want []string
+		for _, container := range consumption.Of(whole, tc.change) {
+			for _, use := range container.Consumptions {
+				if use.BySubPath() {
+					want = append(want, classrule.SubPath(string(container.Role), container.Name, use.Part, tc.change.Name(), use.Ref).Error())
+				}
+			}
+		}
+		var got []string
+		for _, found := range pod.subPaths(tc.change.Name(), tc.holds) {
+			got = append(got, found.Error())
+		}
+		if !slices.Equal(got, want) || len(got) != 4*tc.each {
+			t.Errorf("%s: found %q, want %q", tc.change.Name(), got, want)
+		}
 	}
 }

@@ -58,7 +58,7 @@ type ContentSource interface {
 	Mount(ctx context.Context, provider string, req *v1alpha1.MountRequest, waiting func(*reason.Error)) (*v1alpha1.MountResponse, error)
 }
 
-// NodeConfig is what a Node needs. All fields but RefreshInterval, Tracer, Accounts and Pods are required.
+// NodeConfig is what a Node needs. All fields but RefreshInterval, Tracer, Rush, Accounts and Pods are required.
 type NodeConfig struct {
 	// ID is the node's name.
 	ID string
@@ -75,6 +75,8 @@ type NodeConfig struct {
 	Log       *slog.Logger
 	// Tracer, where set, records each publish and each refresh.
 	Tracer trace.Tracer
+	// Rush, where set, is told of publish calls.
+	Rush *Rush
 	// Accounts, where set, lets the driver tell of two client ids that differ, and Pods of what a pod lacks or does not see.
 	Accounts Accounts
 	Pods     PodReader
@@ -117,6 +119,7 @@ func (n *Node) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.NodeG
 // NodePublishVolume returns OK once the volume's files are in place and verified.
 func (n *Node) NodePublishVolume(ctx context.Context, req *csi.NodePublishVolumeRequest) (*csi.NodePublishVolumeResponse, error) {
 	start := time.Now()
+	defer n.Rush.begin()()
 	p, err := parsePublish(req)
 	if err == nil {
 		err = n.publishLocked(ctx, p)

@@ -48,7 +48,7 @@ func TestPublishPutsFilesInPlace(t *testing.T) {
 	if got := read(t, req, "db-password"); got != "one" {
 		t.Fatalf("got %q", got)
 	}
-	if got := h.statuses.last["payments/payments-api app-kv"]; len(got) != 1 || got[0].GetVersion() != "v-one" {
+	if got := h.statuses.last["payments/payments-api app-kv"]; len(got) != 1 || got[0].Version != "v-one" {
 		t.Fatalf("status: %v", got)
 	}
 	if err := h.unpublish(t, req); err != nil {

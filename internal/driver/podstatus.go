@@ -14,7 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
 
-	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
 	v1 "github.com/vaultferry/vaultferry/api/v1"
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
@@ -35,7 +34,7 @@ const (
 type Report struct {
 	Pod           podRef
 	Class, Target string
-	Versions      []*v1alpha1.ObjectVersion
+	Versions      []v1.SecretProviderClassObject
 	// First tells a publish from a refresh; Changed, whether the content is another than before.
 	First, Changed bool
 	// Notices are what the provider said although it succeeded.
@@ -56,6 +55,7 @@ type Report struct {
 type StatusWriter struct {
 	kube  *Kube
 	node  string
+	rush  *Rush
 	log   *slog.Logger
 	queue workqueue.TypedRateLimitingInterface[string] // of target paths
 	wrote func(resource string)
@@ -77,11 +77,12 @@ type volumeStatus struct {
 	desired, written *v1.SecretProviderClassPodStatusStatus
 }
 
-// NewStatusWriter returns a StatusWriter for the given node, which counts its writes with wrote. It writes while [StatusWriter.Run] runs.
-func NewStatusWriter(kube *Kube, node string, wrote func(resource string), log *slog.Logger) *StatusWriter {
+// NewStatusWriter returns a StatusWriter for the given node, which counts its writes with wrote. It writes while [StatusWriter.Run] runs, and not in
+// a rush.
+func NewStatusWriter(kube *Kube, node string, rush *Rush, wrote func(resource string), log *slog.Logger) *StatusWriter {
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[string](100*time.Millisecond, time.Minute)
 	return &StatusWriter{
-		kube: kube, node: node, log: log, wrote: wrote,
+		kube: kube, node: node, rush: rush, log: log, wrote: wrote,
 		queue: workqueue.NewTypedRateLimitingQueue(limiter), volumes: map[string]*volumeStatus{},
 	}
 }
@@ -126,15 +127,12 @@ func (s *StatusWriter) Gone(target string) {
 // statusOf makes a status of a report and the status before it, nil if there was none.
 func statusOf(r Report, before *v1.SecretProviderClassPodStatusStatus) *v1.SecretProviderClassPodStatusStatus {
 	status := &v1.SecretProviderClassPodStatusStatus{
-		PodName: r.Pod.name, SecretProviderClassName: r.Class, Mounted: !r.NotMounted, TargetPath: r.Target,
+		PodName: r.Pod.name, SecretProviderClassName: r.Class, Mounted: !r.NotMounted, TargetPath: r.Target, Objects: r.Versions,
 	}
 	if before != nil {
 		status.LastChangeTime = before.LastChangeTime
 		status.ObservedRotateRequest = before.ObservedRotateRequest
 		status.Conditions = append(status.Conditions, before.Conditions...)
-	}
-	for _, version := range r.Versions {
-		status.Objects = append(status.Objects, v1.SecretProviderClassObject{ID: version.GetId(), Version: version.GetVersion()})
 	}
 	if r.Failure != nil && len(status.Objects) == 0 && before != nil {
 		status.Objects = before.Objects
@@ -204,12 +202,8 @@ func (s *StatusWriter) next(ctx context.Context) bool {
 		return false
 	}
 	defer s.queue.Done(target)
-	s.mu.Lock()
-	var volume volumeStatus
-	if known := s.volumes[target]; known != nil {
-		volume = *known
-	}
-	s.mu.Unlock()
+	s.rush.pass(ctx, s.volume(target).reported)
+	volume := s.volume(target)
 	if volume.desired == nil {
 		s.queue.Forget(target)
 		return true
@@ -228,6 +222,16 @@ func (s *StatusWriter) next(ctx context.Context) bool {
 	s.queue.Forget(target)
 	s.settle(target, volume.desired, written)
 	return true
+}
+
+// volume returns what is known of a volume, which is nothing for one that is gone.
+func (s *StatusWriter) volume(target string) volumeStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known := s.volumes[target]; known != nil {
+		return *known
+	}
+	return volumeStatus{}
 }
 
 // settle notes that the API server holds written, for which desired stood.

@@ -45,14 +45,14 @@ func (s *StatusWriter) writeNamed(ctx context.Context, volume volumeStatus, name
 	if volume.first {
 		err := s.create(ctx, desired)
 		if !apierrors.IsAlreadyExists(err) {
-			return &desired.Status, gone(err)
+			return volume.desired, gone(err)
 		}
 	}
 	current := &v1.SecretProviderClassPodStatus{}
 	err := s.kube.classes.Get().Namespace(desired.Namespace).Resource(podStatuses).Name(name).Do(ctx).Into(current)
 	switch {
 	case apierrors.IsNotFound(err):
-		return &desired.Status, gone(s.create(ctx, desired))
+		return volume.desired, gone(s.create(ctx, desired))
 	case err != nil:
 		return nil, fmt.Errorf("reading: %w", err)
 	case !sameOwner(current, desired):
@@ -60,7 +60,7 @@ func (s *StatusWriter) writeNamed(ctx context.Context, volume volumeStatus, name
 		if err := s.remove(ctx, current); err != nil {
 			return nil, err
 		}
-		return &desired.Status, gone(s.create(ctx, desired))
+		return volume.desired, gone(s.create(ctx, desired))
 	case current.Status.TargetPath != "" && current.Status.TargetPath != desired.Status.TargetPath:
 		return nil, errTaken
 	}
@@ -98,15 +98,17 @@ func (s *StatusWriter) update(
 	for name, value := range desired.Annotations {
 		metav1.SetMetaDataAnnotation(&next.ObjectMeta, name, value)
 	}
+	// What is remembered must not keep the object's metadata.
+	status := next.Status.DeepCopy()
 	if equality.Semantic.DeepEqual(current, next) {
-		return &next.Status, nil
+		return status, nil
 	}
 	s.wrote(podStatuses)
 	err := s.kube.classes.Put().Namespace(next.Namespace).Resource(podStatuses).Name(next.Name).Body(next).Do(ctx).Error()
 	if err != nil {
 		return nil, fmt.Errorf("updating: %w", err)
 	}
-	return &next.Status, nil
+	return status, nil
 }
 
 // keepTimes keeps the times of a status that a driver before this one wrote, where what they belong to is the same.

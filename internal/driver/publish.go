@@ -10,7 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
 	v1 "github.com/vaultferry/vaultferry/api/v1"
 	"github.com/vaultferry/vaultferry/internal/reason"
 	"github.com/vaultferry/vaultferry/internal/tracing"
@@ -214,14 +213,7 @@ func (n *Node) adopt(p publication, c *content) (changed bool, err error) {
 			"provider %q returned no files and wrote none", c.provider)
 	}
 	old, _ := n.volumes.recall(p.target)
-	return !old.refreshed.IsZero() && !sameVersions(old.versions, c.versions), nil
-}
-
-// sameVersions compares two sorted lists.
-func sameVersions(a, b []*v1alpha1.ObjectVersion) bool {
-	return slices.EqualFunc(a, b, func(x, y *v1alpha1.ObjectVersion) bool {
-		return x.GetId() == y.GetId() && x.GetVersion() == y.GetVersion()
-	})
+	return !old.refreshed.IsZero() && !slices.Equal(old.versions, c.versions), nil
 }
 
 // known returns err with its reason; an error that has none is a fault of our own.

@@ -71,12 +71,27 @@ func parsePublish(req *csi.NodePublishVolumeRequest) (publication, error) {
 	}
 	return publication{
 		target:  req.GetTargetPath(),
-		class:   attributes[classKey],
-		pod:     podRef{attributes[podNamespaceKey], attributes[podNameKey], attributes[podUIDKey]},
+		class:   shared(attributes[classKey]),
+		pod:     podRef{shared(attributes[podNamespaceKey]), attributes[podNameKey], attributes[podUIDKey]},
 		gid:     gid,
-		context: attributes,
+		context: sharedContext(attributes),
 		secrets: req.GetSecrets(),
 	}, nil
+}
+
+// sharedContext returns a volume context whose keys, and those values that the volumes of a node have in common, are there once for all volumes. What
+// each has for itself, above all the tokens, stays as it came.
+func sharedContext(attributes map[string]string) map[string]string {
+	context := make(map[string]string, len(attributes))
+	for key, value := range attributes {
+		switch key {
+		case podNameKey, podUIDKey, tokensKey:
+		default:
+			value = shared(value)
+		}
+		context[shared(key)] = value
+	}
+	return context
 }
 
 // parseUnpublish validates a request and returns the target path.

@@ -8,12 +8,12 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/core"
 	"github.com/vaultferry/vaultferry/internal/reason"
 	"github.com/vaultferry/vaultferry/internal/secret"
 	"github.com/vaultferry/vaultferry/internal/secretsync"
@@ -282,8 +282,8 @@ func (s *SecretSync) ownersOf(ctx context.Context, v syncedVolume) ([]metav1.Own
 func (s *SecretSync) tell(ctx context.Context, v syncedVolume, result secretsync.Result) {
 	kind, eventReason, message, ok := result.Event()
 	s.mu.Lock()
-	repeated := ok && kind == corev1.EventTypeWarning && v.told[result.Secret] == message
-	if v.told[result.Secret] = ""; ok && kind == corev1.EventTypeWarning {
+	repeated := ok && kind == core.EventTypeWarning && v.told[result.Secret] == message
+	if v.told[result.Secret] = ""; ok && kind == core.EventTypeWarning {
 		v.told[result.Secret] = message
 	}
 	s.mu.Unlock()
@@ -292,7 +292,7 @@ func (s *SecretSync) tell(ctx context.Context, v syncedVolume, result secretsync
 	}
 	switch {
 	case !ok || repeated:
-	case kind == corev1.EventTypeWarning:
+	case kind == core.EventTypeWarning:
 		s.Log.WarnContext(ctx, "Secret not in step", slog.String("pod", v.Pod.String()), slog.String("secret", result.Secret), slog.Any("error", result.Err))
 		s.Events.Warn(v.Pod, eventReason, message)
 	default:

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -18,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/core"
 	"github.com/vaultferry/vaultferry/internal/secretsync"
 )
 
@@ -41,28 +41,28 @@ func NewKubeSecrets(ctx context.Context, kube *Kube) (*KubeSecrets, error) {
 }
 
 // Get implements [secretsync.API].
-func (k *KubeSecrets) Get(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
-	secret := &corev1.Secret{}
+func (k *KubeSecrets) Get(ctx context.Context, namespace, name string) (*core.Secret, error) {
+	secret := &core.Secret{}
 	err := k.kube.core.Get().Namespace(namespace).Resource("secrets").Name(name).Do(ctx).Into(secret)
 	return secret, err
 }
 
 // Apply implements [secretsync.API].
-func (k *KubeSecrets) Apply(ctx context.Context, namespace, name string, body []byte, force bool) (*corev1.Secret, error) {
+func (k *KubeSecrets) Apply(ctx context.Context, namespace, name string, body []byte, force bool) (*core.Secret, error) {
 	return k.patch(ctx, types.ApplyPatchType, namespace, name, body, force)
 }
 
 // Patch implements [secretsync.API].
-func (k *KubeSecrets) Patch(ctx context.Context, namespace, name string, patch []byte) (*corev1.Secret, error) {
+func (k *KubeSecrets) Patch(ctx context.Context, namespace, name string, patch []byte) (*core.Secret, error) {
 	return k.patch(ctx, types.JSONPatchType, namespace, name, patch, false)
 }
 
-func (k *KubeSecrets) patch(ctx context.Context, kind types.PatchType, namespace, name string, body []byte, force bool) (*corev1.Secret, error) {
+func (k *KubeSecrets) patch(ctx context.Context, kind types.PatchType, namespace, name string, body []byte, force bool) (*core.Secret, error) {
 	request := k.kube.core.Patch(kind).Namespace(namespace).Resource("secrets").Name(name).Param("fieldManager", secretsync.FieldManager).Body(body)
 	if force {
 		request = request.Param("force", "true")
 	}
-	secret := &corev1.Secret{}
+	secret := &core.Secret{}
 	err := request.Do(ctx).Into(secret)
 	return secret, err
 }
@@ -103,7 +103,7 @@ func (k *KubeSecrets) Pod(ctx context.Context, namespace, name string) (*metav1.
 
 // Watch implements [SecretWatcher]. Only the Secret's metadata comes to the node.
 func (k *KubeSecrets) Watch(namespace, name string, changed func(uid types.UID, resourceVersion string)) (stop func()) {
-	secrets := k.metadata.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(namespace)
+	secrets := k.metadata.Resource(core.SchemeGroupVersion.WithResource("secrets")).Namespace(namespace)
 	one := fields.OneTermEqualSelector("metadata.name", name).String()
 	tell := func(object any) {
 		if meta, ok := object.(*metav1.PartialObjectMetadata); ok {

@@ -16,12 +16,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/core"
 	"github.com/vaultferry/vaultferry/internal/secret"
 )
 
@@ -32,7 +32,7 @@ type secretWorld struct {
 	events *memoryEvents
 
 	mu      sync.Mutex
-	secrets map[string]*corev1.Secret
+	secrets map[string]*core.Secret
 	pods    map[string]*metav1.ObjectMeta
 	watches map[string]func(types.UID, string)
 	writes  int
@@ -43,7 +43,7 @@ type secretWorld struct {
 
 func newSecretWorld(t *testing.T) *secretWorld {
 	w := &secretWorld{
-		events: &memoryEvents{}, secrets: map[string]*corev1.Secret{}, watches: map[string]func(types.UID, string){}, content: "one",
+		events: &memoryEvents{}, secrets: map[string]*core.Secret{}, watches: map[string]func(types.UID, string){}, content: "one",
 		pods: map[string]*metav1.ObjectMeta{"payments/web": {Name: "web", UID: "pod-uid"}},
 	}
 	s, err := NewSecretSync(SecretSyncConfig{
@@ -80,22 +80,22 @@ func (w *secretWorld) volume(change func(*v1.SecretProviderClass)) SyncedVolume 
 	}}
 }
 
-func (w *secretWorld) Get(_ context.Context, namespace, name string) (*corev1.Secret, error) {
+func (w *secretWorld) Get(_ context.Context, namespace, name string) (*core.Secret, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s := w.secrets[namespace+"/"+name]; s != nil {
 		return s.DeepCopy(), nil
 	}
-	return nil, apierrors.NewNotFound(corev1.Resource("secrets"), name)
+	return nil, apierrors.NewNotFound(core.SchemeGroupVersion.WithResource("secrets").GroupResource(), name)
 }
 
-func (w *secretWorld) Apply(_ context.Context, namespace, name string, body []byte, _ bool) (*corev1.Secret, error) {
+func (w *secretWorld) Apply(_ context.Context, namespace, name string, body []byte, _ bool) (*core.Secret, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.fail != nil {
 		return nil, w.fail
 	}
-	applied := &corev1.Secret{}
+	applied := &core.Secret{}
 	if err := json.Unmarshal(body, applied); err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func (w *secretWorld) Apply(_ context.Context, namespace, name string, body []by
 	return applied.DeepCopy(), nil
 }
 
-func (w *secretWorld) Patch(context.Context, string, string, []byte) (*corev1.Secret, error) {
+func (w *secretWorld) Patch(context.Context, string, string, []byte) (*core.Secret, error) {
 	panic("nothing to migrate here")
 }
 
@@ -131,7 +131,7 @@ func (w *secretWorld) Watch(namespace, name string, changed func(types.UID, stri
 }
 
 // get returns the Secret payments/app-db, nil if there is none.
-func (w *secretWorld) get() *corev1.Secret {
+func (w *secretWorld) get() *core.Secret {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.secrets["payments/app-db"]
@@ -265,7 +265,7 @@ func TestSecretsAreTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newSecretWorld(t)
 		w.run(t)
-		w.fail = apierrors.NewForbidden(corev1.Resource("secrets"), "app-db",
+		w.fail = apierrors.NewForbidden(core.SchemeGroupVersion.WithResource("secrets").GroupResource(), "app-db",
 			errors.New(`User "system:serviceaccount:kube-system:driver" cannot patch resource "secrets" in API group "" in the namespace "payments"`))
 		problem := w.Sync(t.Context(), w.volume(nil))
 		if problem == nil || !strings.Contains(problem.Error(), "syncSecret.enabled") {

@@ -141,7 +141,7 @@ func TestAProviderThatKnowsOnlyTodaysProtocol(t *testing.T) {
 			}
 		}
 		report := h.statuses.reports[len(h.statuses.reports)-1]
-		if len(report.Versions) != 1 || report.Versions[0].GetId() != "secret/db" || report.Versions[0].GetVersion() != version {
+		if len(report.Versions) != 1 || report.Versions[0].ID != "secret/db" || report.Versions[0].Version != version {
 			t.Errorf("the status tells of %v", report.Versions)
 		}
 		asked := provider.last()

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
 	v1 "github.com/vaultferry/vaultferry/api/v1"
 )
 
@@ -18,7 +17,7 @@ type memory struct {
 	publication publication
 	// class is the one that the content was fetched for; nil after a restart.
 	class    *v1.SecretProviderClass
-	versions []*v1alpha1.ObjectVersion
+	versions []v1.SecretProviderClassObject
 	notices  []notice
 
 	// refreshed is when the provider was last asked with success; zero after a restart.

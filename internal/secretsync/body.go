@@ -3,17 +3,18 @@
 package secretsync
 
 import (
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/vaultferry/vaultferry/internal/core"
 )
 
-// applyBody is the body of a server-side apply. It holds exactly the fields that we claim, which a corev1.Secret cannot express.
+// applyBody is the body of a server-side apply. It holds exactly the fields that we claim, which a core.Secret cannot express.
 type applyBody struct {
 	APIVersion string            `json:"apiVersion"`
 	Kind       string            `json:"kind"`
 	Metadata   applyMetadata     `json:"metadata"`
-	Type       corev1.SecretType `json:"type"`
+	Type       core.SecretType   `json:"type"`
 	Data       map[string][]byte `json:"data"`
 }
 

@@ -8,10 +8,10 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/core"
 	"github.com/vaultferry/vaultferry/internal/pemfile"
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
@@ -75,7 +75,7 @@ func entries(class *v1.SecretProviderClass, mounted mountedFiles) []entry {
 		e := entry{
 			where: fmt.Sprintf("secretObjects[%d]", i), field: fmt.Sprintf("spec.secretObjects[%d]", i), mounted: mounted, sameName: -1,
 			made: Secret{
-				Name: strings.TrimSpace(object.SecretName), Type: corev1.SecretType(strings.TrimSpace(object.Type)),
+				Name: strings.TrimSpace(object.SecretName), Type: core.SecretType(strings.TrimSpace(object.Type)),
 				Labels: object.Labels, Annotations: object.Annotations,
 			},
 		}
@@ -178,20 +178,20 @@ func (e entry) checkKeys() []Problem {
 	kind := e.made.Type
 	field := e.field + ".data"
 	switch kind {
-	case corev1.SecretTypeTLS:
+	case core.SecretTypeTLS:
 		return e.checkTLS()
-	case corev1.SecretTypeDockerConfigJson:
-		return e.need(corev1.DockerConfigJsonKey)
-	case corev1.SecretTypeDockercfg:
-		return e.need(corev1.DockerConfigKey)
-	case corev1.SecretTypeSSHAuth:
-		return e.need(corev1.SSHAuthPrivateKey)
-	case corev1.SecretTypeBasicAuth:
-		_, user := e.pathOf(corev1.BasicAuthUsernameKey)
-		_, password := e.pathOf(corev1.BasicAuthPasswordKey)
+	case core.SecretTypeDockerConfigJson:
+		return e.need(core.DockerConfigJsonKey)
+	case core.SecretTypeDockercfg:
+		return e.need(core.DockerConfigKey)
+	case core.SecretTypeSSHAuth:
+		return e.need(core.SSHAuthPrivateKey)
+	case core.SecretTypeBasicAuth:
+		_, user := e.pathOf(core.BasicAuthUsernameKey)
+		_, password := e.pathOf(core.BasicAuthPasswordKey)
 		if !user && !password {
 			return []Problem{{field, e.invalid("add one of them to data", "type %s needs the key %q or %q",
-				kind, corev1.BasicAuthUsernameKey, corev1.BasicAuthPasswordKey)}}
+				kind, core.BasicAuthUsernameKey, core.BasicAuthPasswordKey)}}
 		}
 	}
 	return nil
@@ -219,14 +219,14 @@ func (e entry) pathOf(key string) (string, bool) {
 func (e entry) checkTLS() []Problem {
 	var problems []Problem
 	for i, item := range e.data {
-		if item.key != "" && item.key != corev1.TLSCertKey && item.key != corev1.TLSPrivateKeyKey && item.key != caKey {
+		if item.key != "" && item.key != core.TLSCertKey && item.key != core.TLSPrivateKeyKey && item.key != caKey {
 			problems = append(problems, Problem{fmt.Sprintf("%s.data[%d].key", e.field, i), e.invalid(
 				"use another entry with type Opaque for other keys", "key '%s' is not supported. Only 'tls.key', 'tls.crt' and 'ca.crt' are supported", item.key)})
 		}
 	}
-	certificateFile, hasCertificate := e.pathOf(corev1.TLSCertKey)
-	keyFile, hasKey := e.pathOf(corev1.TLSPrivateKeyKey)
-	for _, key := range []string{corev1.TLSCertKey, corev1.TLSPrivateKeyKey} {
+	certificateFile, hasCertificate := e.pathOf(core.TLSCertKey)
+	keyFile, hasKey := e.pathOf(core.TLSPrivateKeyKey)
+	for _, key := range []string{core.TLSCertKey, core.TLSPrivateKeyKey} {
 		if _, there := e.pathOf(key); !there {
 			problems = append(problems, Problem{e.field + ".data", e.invalid(
 				"add the key to data; both may name the same file", "type %s needs the key %q", e.made.Type, key)})
@@ -241,9 +241,9 @@ func (e entry) checkTLS() []Problem {
 	}
 	switch {
 	case lacks(certificateFile, func(f Foreseen) bool { return f.NoCertificate }):
-		problems = append(problems, Problem{e.fieldOf(corev1.TLSCertKey), e.noPair(certificateFile, keyFile, pemfile.ErrNoCertificate)})
+		problems = append(problems, Problem{e.fieldOf(core.TLSCertKey), e.noPair(certificateFile, keyFile, pemfile.ErrNoCertificate)})
 	case lacks(keyFile, func(f Foreseen) bool { return f.NoKey }):
-		problems = append(problems, Problem{e.fieldOf(corev1.TLSPrivateKeyKey), e.noPair(certificateFile, keyFile, pemfile.ErrNoKey)})
+		problems = append(problems, Problem{e.fieldOf(core.TLSPrivateKeyKey), e.noPair(certificateFile, keyFile, pemfile.ErrNoKey)})
 	}
 	return problems
 }

@@ -9,9 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
-
 	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/core"
 	"github.com/vaultferry/vaultferry/internal/reason"
 	"github.com/vaultferry/vaultferry/internal/secret"
 )
@@ -19,7 +18,7 @@ import (
 // Secret is a Kubernetes Secret as a class wants it.
 type Secret struct {
 	Name string
-	Type corev1.SecretType
+	Type core.SecretType
 	// Labels and Annotations are those of the class; the syncer adds its own.
 	Labels, Annotations map[string]string
 	Data                map[string]secret.Value
@@ -75,7 +74,7 @@ func (e entry) secret(files []secret.File) (Secret, *reason.Error) {
 	}
 	made := e.made
 	var problem *reason.Error
-	if made.Type == corev1.SecretTypeTLS {
+	if made.Type == core.SecretTypeTLS {
 		made.Data, problem = e.tlsData(sources)
 	} else {
 		made.Data = map[string]secret.Value{}
@@ -99,7 +98,7 @@ func (e entry) checkSize(s Secret, sources map[string]secret.File) *reason.Error
 	for _, value := range s.Data {
 		total += value.Len()
 	}
-	if total <= corev1.MaxSecretSize {
+	if total <= core.MaxSecretSize {
 		return nil
 	}
 	keys := slices.SortedFunc(maps.Keys(s.Data), func(a, b string) int {
@@ -111,5 +110,5 @@ func (e entry) checkSize(s Secret, sources map[string]secret.File) *reason.Error
 		largest = append(largest, fmt.Sprintf("%s from file %s has %d", key, sources[key].Path, s.Data[key].Len()))
 	}
 	return reason.New(reason.SecretTooLarge, "leave the large files to the volume, or spread them over several Secrets",
-		"%s: %d bytes are more than the %d that a Secret can hold: %s", e.where, total, corev1.MaxSecretSize, strings.Join(largest, ", "))
+		"%s: %d bytes are more than the %d that a Secret can hold: %s", e.where, total, core.MaxSecretSize, strings.Join(largest, ", "))
 }

@@ -13,11 +13,11 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/core"
 	"github.com/vaultferry/vaultferry/internal/reason"
 	"github.com/vaultferry/vaultferry/internal/secret"
 )
@@ -61,12 +61,12 @@ func belonging(current metav1.Object) string {
 	return "was not made from a SecretProviderClass"
 }
 
-func otherClass(current *corev1.Secret, other, class string) *reason.Error {
+func otherClass(current *core.Secret, other, class string) *reason.Error {
 	return reason.New(reason.SecretNotOurs, "give each class a secretName of its own, or take the Secret out of one of the classes",
 		"Secret %q comes from SecretProviderClass %q, and class %q asks for other content under the same name", current.Name, other, class)
 }
 
-func typeImmutable(current *corev1.Secret, want Secret) *reason.Error {
+func typeImmutable(current *core.Secret, want Secret) *reason.Error {
 	return reason.New(reason.SecretTypeImmutable, makeAgain,
 		"Secret %q has type %s, the class asks for %s, and Kubernetes does not let the type of a Secret change", current.Name, current.Type, want.Type)
 }
@@ -79,7 +79,7 @@ func isRace(err error) bool {
 // namespaceGone reports whether there is no namespace any more that a Secret could be in, so nobody is left to use it.
 func namespaceGone(err error) bool {
 	details := statusOf(err).Details
-	return apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) || apierrors.IsNotFound(err) && details != nil && details.Kind == "namespaces"
+	return apierrors.HasStatusCause(err, core.NamespaceTerminatingCause) || apierrors.IsNotFound(err) && details != nil && details.Kind == "namespaces"
 }
 
 // failure gives the API server's refusal a reason. doing is "reading" or "writing".

@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/applyconfigurations"
 
+	"github.com/vaultferry/vaultferry/internal/core"
 	"github.com/vaultferry/vaultferry/internal/secretsync"
 )
 
@@ -75,7 +76,7 @@ func (s *server) begin(verb string) error {
 	return nil
 }
 
-func (s *server) Get(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
+func (s *server) get(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -98,13 +99,34 @@ func (s *server) Get(ctx context.Context, namespace, name string) (*corev1.Secre
 	return live.DeepCopy(), nil
 }
 
-func (s *server) Apply(ctx context.Context, namespace, name string, body []byte, force bool) (*corev1.Secret, error) {
+func (s *server) Apply(ctx context.Context, namespace, name string, body []byte, force bool) (*core.Secret, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.begin("apply"); err != nil {
 		return nil, err
 	}
-	return s.apply(ctx, namespace, name, body, secretsync.FieldManager, force)
+	return answered(s.apply(ctx, namespace, name, body, secretsync.FieldManager, force))
+}
+
+func (s *server) Get(ctx context.Context, namespace, name string) (*core.Secret, error) {
+	return answered(s.get(ctx, namespace, name))
+}
+
+func (s *server) Patch(ctx context.Context, namespace, name string, patch []byte) (*core.Secret, error) {
+	return answered(s.patch(ctx, namespace, name, patch))
+}
+
+// answered is what the client makes of the API server's answer.
+func answered(whole *corev1.Secret, err error) (*core.Secret, error) {
+	if whole == nil || err != nil {
+		return nil, err
+	}
+	content, err := json.Marshal(whole)
+	if err != nil {
+		return nil, err
+	}
+	answer := &core.Secret{}
+	return answer, json.Unmarshal(content, answer)
 }
 
 func (s *server) apply(_ context.Context, namespace, name string, body []byte, manager string, force bool) (*corev1.Secret, error) {
@@ -141,7 +163,7 @@ func (s *server) apply(_ context.Context, namespace, name string, body []byte, m
 	return s.store(key, live, next, exists)
 }
 
-func (s *server) Patch(_ context.Context, namespace, name string, patch []byte) (*corev1.Secret, error) {
+func (s *server) patch(_ context.Context, namespace, name string, patch []byte) (*corev1.Secret, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.begin("patch"); err != nil {

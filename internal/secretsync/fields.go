@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"slices"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/vaultferry/vaultferry/internal/core"
 )
 
 // FieldManager is the field manager of every write.
@@ -35,7 +36,7 @@ type ownedFields struct {
 }
 
 // owned returns the fields that our manager holds, or will hold once [migration] is done.
-func owned(current *corev1.Secret) (ownedFields, error) {
+func owned(current *core.Secret) (ownedFields, error) {
 	fields := ownedFields{
 		data: sets.New[string](), labels: sets.New[string](), annotations: sets.New[string](), owners: sets.New[types.UID](),
 	}
@@ -98,7 +99,7 @@ func (f ownedFields) addMetadata(field, key string, path fieldpath.Path) {
 // these fields would stay for ever, since a server-side apply removes only what its own manager applied before. The patch carries the
 // resourceVersion, so that it changes exactly the object that was read.
 // See https://kubernetes.io/docs/reference/using-api/server-side-apply/#upgrading-from-client-side-apply-to-server-side-apply
-func migration(current *corev1.Secret) ([]byte, error) {
+func migration(current *core.Secret) ([]byte, error) {
 	if !slices.ContainsFunc(current.ManagedFields, formerManager) {
 		return nil, nil
 	}

@@ -13,10 +13,11 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
+
+	"github.com/vaultferry/vaultferry/internal/core"
 )
 
 // fingerprint identifies what a class wants of a Secret. It is keyed, so that a memory dump does not let anybody guess short secrets.
@@ -75,7 +76,7 @@ func (m *memory) unchanged(key types.NamespacedName, wanted fingerprint, owners 
 }
 
 // confirmed returns when the content of current was last read, zero if that is not known of this very version.
-func (m *memory) confirmed(key types.NamespacedName, current *corev1.Secret) time.Time {
+func (m *memory) confirmed(key types.NamespacedName, current *core.Secret) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if k, ok := m.secrets[key]; ok && current != nil && k.uid == current.UID && k.resourceVersion == current.ResourceVersion {
@@ -85,7 +86,7 @@ func (m *memory) confirmed(key types.NamespacedName, current *corev1.Secret) tim
 }
 
 // keep remembers that current holds what is wanted, read at the given time.
-func (m *memory) keep(key types.NamespacedName, wanted fingerprint, current *corev1.Secret, confirmed, now time.Time) {
+func (m *memory) keep(key types.NamespacedName, wanted fingerprint, current *core.Secret, confirmed, now time.Time) {
 	owners := sets.New[types.UID]()
 	for _, owner := range current.OwnerReferences {
 		owners.Insert(owner.UID)

@@ -7,11 +7,11 @@ import (
 	"slices"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/core"
 	"github.com/vaultferry/vaultferry/internal/reason"
 	"github.com/vaultferry/vaultferry/internal/secret"
 )
@@ -56,7 +56,7 @@ type situation struct {
 	want    Secret
 	owners  []metav1.OwnerReference
 	readAt  time.Time
-	current *corev1.Secret
+	current *core.Secret
 	// confirmed is when the current content is known to have been read again, equal; zero if that is not known.
 	confirmed time.Time
 	now       time.Time

@@ -7,9 +7,10 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/vaultferry/vaultferry/internal/core"
 )
 
 const (
@@ -27,7 +28,7 @@ type repairs struct {
 
 // allow reports whether a change of our Secret may be undone, and counts it. A change is a person's if it was an update; who applies a field
 // means to keep it, and a conflict between two that apply is for people to settle.
-func (r *repairs) allow(key types.NamespacedName, current *corev1.Secret, managers []string, now time.Time) bool {
+func (r *repairs) allow(key types.NamespacedName, current *core.Secret, managers []string, now time.Time) bool {
 	if current == nil || len(managers) == 0 {
 		return false
 	}

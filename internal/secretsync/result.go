@@ -5,8 +5,7 @@ package secretsync
 import (
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
-
+	"github.com/vaultferry/vaultferry/internal/core"
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
 
@@ -57,13 +56,13 @@ type Result struct {
 func (r Result) Event() (eventType, eventReason, message string, ok bool) {
 	switch {
 	case r.Outcome == Refused && r.existed:
-		return corev1.EventTypeWarning, EventRotationFailed, r.Err.Error(), true
+		return core.EventTypeWarning, EventRotationFailed, r.Err.Error(), true
 	case r.Outcome == Refused:
-		return corev1.EventTypeWarning, EventCreateFailed, r.Err.Error(), true
+		return core.EventTypeWarning, EventCreateFailed, r.Err.Error(), true
 	case r.Outcome == Updated && len(r.Repaired) > 0:
-		return corev1.EventTypeNormal, EventRepaired, "undid a change of K8s secret " + r.Secret + " by " + strings.Join(r.Repaired, ", "), true
+		return core.EventTypeNormal, EventRepaired, "undid a change of K8s secret " + r.Secret + " by " + strings.Join(r.Repaired, ", "), true
 	case r.Outcome == Updated && r.Rotated:
-		return corev1.EventTypeNormal, EventRotated, "successfully rotated K8s secret " + r.Secret, true
+		return core.EventTypeNormal, EventRotated, "successfully rotated K8s secret " + r.Secret, true
 	}
 	return "", "", "", false
 }

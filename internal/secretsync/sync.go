@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/core"
 	"github.com/vaultferry/vaultferry/internal/reason"
 	"github.com/vaultferry/vaultferry/internal/secret"
 )
@@ -23,12 +23,12 @@ import (
 // API is what a [Syncer] asks of the API server. Errors are those of k8s.io/apimachinery/pkg/api/errors.
 type API interface {
 	// Get reads a Secret from the API server itself, not from a cache.
-	Get(ctx context.Context, namespace, name string) (*corev1.Secret, error)
+	Get(ctx context.Context, namespace, name string) (*core.Secret, error)
 	// Apply is a server-side apply of body by the field manager [FieldManager], with or without force: PATCH with content type
 	// application/apply-patch+yaml. It returns the Secret that came of it.
-	Apply(ctx context.Context, namespace, name string, body []byte, force bool) (*corev1.Secret, error)
+	Apply(ctx context.Context, namespace, name string, body []byte, force bool) (*core.Secret, error)
 	// Patch is a JSON patch (RFC 6902), by the same field manager. It returns the Secret that came of it.
-	Patch(ctx context.Context, namespace, name string, patch []byte) (*corev1.Secret, error)
+	Patch(ctx context.Context, namespace, name string, patch []byte) (*core.Secret, error)
 }
 
 // Config is what a [Syncer] is made of.
@@ -225,7 +225,7 @@ func (s *Syncer) decide(ctx context.Context, namespace string, at situation) (pl
 }
 
 // write applies body, on top of current if that is not nil.
-func (s *Syncer) write(ctx context.Context, namespace string, current *corev1.Secret, body *applyBody, force bool) (*corev1.Secret, error) {
+func (s *Syncer) write(ctx context.Context, namespace string, current *core.Secret, body *applyBody, force bool) (*core.Secret, error) {
 	if current != nil && !force {
 		patch, err := migration(current)
 		if err != nil {

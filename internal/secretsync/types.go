@@ -9,29 +9,28 @@ import (
 	"errors"
 	"slices"
 
-	corev1 "k8s.io/api/core/v1"
-
+	"github.com/vaultferry/vaultferry/internal/core"
 	"github.com/vaultferry/vaultferry/internal/pemfile"
 	"github.com/vaultferry/vaultferry/internal/reason"
 	"github.com/vaultferry/vaultferry/internal/secret"
 )
 
 // checkContent holds what the files hold against what the API server asks of a type; [entry.checkKeys] has seen to the keys.
-func (e entry) checkContent(kind corev1.SecretType, data map[string]secret.Value) *reason.Error {
+func (e entry) checkContent(kind core.SecretType, data map[string]secret.Value) *reason.Error {
 	switch kind {
-	case corev1.SecretTypeDockerConfigJson:
-		return e.checkJSON(kind, data, corev1.DockerConfigJsonKey)
-	case corev1.SecretTypeDockercfg:
-		return e.checkJSON(kind, data, corev1.DockerConfigKey)
-	case corev1.SecretTypeSSHAuth:
-		if data[corev1.SSHAuthPrivateKey].Len() == 0 {
-			return e.invalid("put a private key into the vault's secret", "the file of %q is empty", corev1.SSHAuthPrivateKey)
+	case core.SecretTypeDockerConfigJson:
+		return e.checkJSON(kind, data, core.DockerConfigJsonKey)
+	case core.SecretTypeDockercfg:
+		return e.checkJSON(kind, data, core.DockerConfigKey)
+	case core.SecretTypeSSHAuth:
+		if data[core.SSHAuthPrivateKey].Len() == 0 {
+			return e.invalid("put a private key into the vault's secret", "the file of %q is empty", core.SSHAuthPrivateKey)
 		}
 	}
 	return nil
 }
 
-func (e entry) checkJSON(kind corev1.SecretType, data map[string]secret.Value, key string) *reason.Error {
+func (e entry) checkJSON(kind core.SecretType, data map[string]secret.Value, key string) *reason.Error {
 	// The API server wants an object; what is wrong with the text is not told, since that would quote it.
 	if err := json.Unmarshal(data[key].Reveal(), &map[string]any{}); err != nil {
 		return e.invalid("put a Docker configuration in JSON into the vault's secret", "the file of %q holds no JSON object, which type %s needs", key, kind)
@@ -44,7 +43,7 @@ const caKey = "ca.crt"
 
 // tlsData makes tls.crt, tls.key and ca.crt of files that hold certificates and keys in any mixture, in PEM or PKCS#12.
 func (e entry) tlsData(sources map[string]secret.File) (map[string]secret.Value, *reason.Error) {
-	certificateFile, keyFile := sources[corev1.TLSCertKey], sources[corev1.TLSPrivateKeyKey]
+	certificateFile, keyFile := sources[core.TLSCertKey], sources[core.TLSPrivateKeyKey]
 	certificates, problem := e.parse(certificateFile)
 	if problem != nil {
 		return nil, problem
@@ -58,7 +57,7 @@ func (e entry) tlsData(sources map[string]secret.File) (map[string]secret.Value,
 	if err != nil {
 		return nil, e.noPair(certificateFile.Path, keyFile.Path, err)
 	}
-	data := map[string]secret.Value{corev1.TLSCertKey: secret.New(crt), corev1.TLSPrivateKeyKey: secret.New(key)}
+	data := map[string]secret.Value{core.TLSCertKey: secret.New(crt), core.TLSPrivateKeyKey: secret.New(key)}
 	caFile, wanted := sources[caKey]
 	if !wanted {
 		return data, nil
