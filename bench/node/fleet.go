@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	v1 "github.com/vaultferry/vaultferry/api/v1"
 	"github.com/vaultferry/vaultferry/bench/internal/lab"
 )
 
@@ -87,6 +88,16 @@ func (c *cluster) prepare(ctx context.Context, w workload) ([]*pod, error) {
 		pods[i], err = c.pod(ctx, namespace, fmt.Sprintf("pod-%d-of-%d", i, w.identity(i)), lab.Account(w.identity(i)))
 		return err
 	})
+}
+
+// prepareAnew does the same for a node that starts. Kubelet publishes the volumes of a pod once in the pod's life, so that no pod has a status yet: those
+// that the pods have from an earlier measurement go.
+func (c *cluster) prepareAnew(ctx context.Context, w workload) ([]*pod, error) {
+	statuses := c.server.Objects.Resource(v1.GroupVersion().WithResource("secretproviderclasspodstatuses")).Namespace(namespace)
+	if err := statuses.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
+		return nil, fmt.Errorf("deleting pod statuses: %w", err)
+	}
+	return c.prepare(ctx, w)
 }
 
 func (c *cluster) makeClass(ctx context.Context, w workload, i int) error {

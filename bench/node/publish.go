@@ -24,7 +24,7 @@ func (b *bench) publishes(ctx context.Context) error {
 
 func (b *bench) publishCold(ctx context.Context, workers int) error {
 	w := workload{Volumes: maxIdentities, Classes: maxIdentities, Identities: maxIdentities, Objects: maxObjects, PerVolume: 5}
-	pods, err := b.cluster.prepare(ctx, w)
+	pods, err := b.cluster.prepareAnew(ctx, w)
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (b *bench) publishCold(ctx context.Context, workers int) error {
 
 func (b *bench) publishWarm(ctx context.Context, workers int) error {
 	w := shared(1000, 1)
-	pods, err := b.cluster.prepare(ctx, w)
+	pods, err := b.cluster.prepareAnew(ctx, w)
 	if err != nil {
 		return err
 	}
