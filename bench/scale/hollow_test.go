@@ -39,6 +39,7 @@ func compare(t *testing.T, c load.Cluster) {
 			t.Fatal(err, repeated.Load())
 		}
 	}
+	time.Sleep(time.Second) // what nobody waits for comes after the last publish call
 	synctest.Wait()
 	want := load.Start(c)
 	got, requests := cloud.asked(), api.take()
