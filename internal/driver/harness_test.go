@@ -20,6 +20,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/klog/v2"
 
 	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
 	v1 "github.com/vaultferry/vaultferry/api/v1"
@@ -29,6 +31,9 @@ import (
 
 // The suite of TestCSISanity leaves its interrupt handler behind.
 func TestMain(m *testing.M) {
+	// client-go slows down who reports errors one after another, by the time since the last one: in a bubble of fake time that is decades.
+	utilruntime.ErrorHandlers = nil
+	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 	const ginkgo = "github.com/onsi/ginkgo/v2/internal/interrupt_handler.(*InterruptHandler).registerForInterrupts.func2"
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction(ginkgo))
 }

@@ -355,43 +355,13 @@ func TestClassErrors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		life, end := context.WithCancel(t.Context())
+		defer end()
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, err = NewClassWatch(t.Context(), kube).Get(ctx, "/target", "payments", "app-kv")
+		_, err = NewClassWatch(life, kube).Get(ctx, "/target", "payments", "app-kv")
 		if reason.Of(err) != reason.APIUnavailable.Name {
 			t.Fatal(err)
 		}
 	})
-}
-
-func TestClassIsWatchedWhileAVolumeUsesIt(t *testing.T) {
-	server, kube := newAPIServer(t)
-	class, err := json.Marshal(&v1.SecretProviderClass{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "secrets-store.csi.x-k8s.io/v1", Kind: "SecretProviderClass"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: "payments", Name: "app-kv"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server.objects["/apis/secrets-store.csi.x-k8s.io/v1/namespaces/payments/secretproviderclasses/app-kv"] = class
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	watch := NewClassWatch(ctx, kube)
-	for _, target := range []string{"/a", "/b"} {
-		if _, err := watch.Get(t.Context(), target, "payments", "app-kv"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(watch.watched) != 1 {
-		t.Fatalf("%d watches for one class", len(watch.watched))
-	}
-	watch.Release("/a")
-	if len(watch.watched) != 1 {
-		t.Fatal("the watch ended while a volume uses the class")
-	}
-	watch.Release("/b")
-	watch.Release("/b")
-	if len(watch.watched) != 0 || len(watch.users) != 0 {
-		t.Fatal("the class is watched for nobody")
-	}
 }
