@@ -91,6 +91,59 @@ func TestNearest(t *testing.T) {
 	}
 }
 
+// Nearest leaves out work, not answers: they are those of every distance counted to its end.
+func FuzzNearest(f *testing.F) {
+	for _, seed := range [][2]string{
+		{"tenantid", "tenantID,tenantId"}, {"tenanID", "tenantId,tenantID"}, {"secretProviderClass", "useVMManagedIdentity,useAzureTokenProxy"},
+		{"csi.storage.k8s.io/pod.uid", "userAssignedIdentityID"}, {"K", "k"}, {"obj\u0130ect", "object"}, {"", "a,ab,"}, {"abcd", "acbd,abxd,abcde"},
+		{strings.Repeat("a", 64), strings.Repeat("a", 65)}, {strings.Repeat("a", 63), strings.Repeat("a", 64)}, {strings.Repeat("a", 66), strings.Repeat("a", 65)},
+	} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, word, list string) {
+		candidates := strings.Split(list, ",")
+		want, distance := "", 3
+		for _, candidate := range candidates {
+			if strings.EqualFold(word, candidate) {
+				want = candidate
+				break
+			}
+			a, b := strings.ToLower(word), strings.ToLower(candidate)
+			if len(a) > 64 || len(b) > 64 {
+				continue
+			}
+			if d := levenshtein(a, b); d < distance && 2*d < len(candidate) {
+				want, distance = candidate, d
+			}
+		}
+		if got := reason.Nearest(word, candidates); got != want {
+			t.Fatalf("Nearest(%q, %q) = %q, want %q", word, candidates, got, want)
+		}
+	})
+}
+
+// levenshtein is the distance by its definition, with every cell of the matrix.
+func levenshtein(a, b string) int {
+	cells := make([][]int, len(a)+1)
+	for i := range cells {
+		cells[i] = make([]int, len(b)+1)
+		cells[i][0] = i
+	}
+	for j := range cells[0] {
+		cells[0][j] = j
+	}
+	for i := range len(a) {
+		for j := range len(b) {
+			same := cells[i][j]
+			if a[i] != b[j] {
+				same++
+			}
+			cells[i+1][j+1] = min(cells[i][j+1]+1, cells[i+1][j]+1, same)
+		}
+	}
+	return cells[len(a)][len(b)]
+}
+
 // The list is data for people and dashboards: each reason's name equals its variable, is unique and carries a failing code.
 func TestListIsConsistent(t *testing.T) {
 	notices := map[string]bool{
