@@ -28,17 +28,24 @@ func attributesOfFive() map[string]string {
 	return attributes
 }
 
-// BenchmarkParseClass parses the parameters of a class with five secrets, as each publish and each refresh does.
+// BenchmarkParseClass parses the parameters of a class with five secrets: as the first mount does, and as later publishes and refreshes do.
 //
 //	go test -run '^$' -bench ParseClass ./internal/provider
 func BenchmarkParseClass(b *testing.B) {
 	attributes := attributesOfFive()
 	known := &clouds{fallback: "AzurePublicCloud"}
-	b.ReportAllocs()
-	for b.Loop() {
-		if c, err := parseClass(attributes, nil, known); err != nil || len(c.objects) != 5 {
-			b.Fatal(len(c.objects), err)
-		}
+	for _, tc := range []struct {
+		name  string
+		lists *objectLists
+	}{{"first", nil}, {"again", newObjectLists(maxLists, maxListsBytes)}} {
+		b.Run(tc.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if c, err := parseClass(attributes, nil, known, tc.lists); err != nil || len(c.objects) != 5 {
+					b.Fatal(len(c.objects), err)
+				}
+			}
+		})
 	}
 }
 

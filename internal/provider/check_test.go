@@ -151,7 +151,7 @@ func TestCheckAgreesWithMount(t *testing.T) {
 			attributes[key] = "x"
 		}
 		principal := map[string]string{"clientid": principalClient, "clientsecret": canary}
-		mounted, err := parseClass(attributes, principal, &clouds{fallback: "AzurePublicCloud"})
+		mounted, err := parseClass(attributes, principal, &clouds{fallback: "AzurePublicCloud"}, nil)
 		checked := Check(class, CheckConfig{})
 		if said := (&problems{list: checked.Problems}).err(); (said == nil) != (err == nil) || said != nil && said.Error() != err.Error() {
 			t.Fatalf("Check says %v, a mount %v", said, err)

@@ -13,6 +13,7 @@ import (
 // Keys of the attributes that kubelet adds to a volume's (Kubernetes CSI documentation, "Pod Info on Mount" and "Token
 // Requests").
 const (
+	kubeletPrefix     = "csi.storage.k8s.io/"
 	podNameKey        = "csi.storage.k8s.io/pod.name"
 	podNamespaceKey   = "csi.storage.k8s.io/pod.namespace"
 	serviceAccountKey = "csi.storage.k8s.io/serviceAccount.name"
@@ -53,8 +54,9 @@ func (p parameters) get(names ...string) string {
 
 var vaultChars = regexp.MustCompile(`^[-A-Za-z0-9]+$`)
 
-// parseClass reads and checks the attributes and what nodePublishSecretRef carries. The error holds every problem.
-func parseClass(attributes, secrets map[string]string, clouds *clouds) (class, error) {
+// parseClass reads and checks the attributes and what nodePublishSecretRef carries. The error holds every problem. Of the class, lists
+// remembers the objects alone; who reads them is read from each request.
+func parseClass(attributes, secrets map[string]string, clouds *clouds, lists *objectLists) (class, error) {
 	p := parameters(attributes)
 	var found problems
 	c := class{
@@ -68,7 +70,7 @@ func parseClass(attributes, secrets map[string]string, clouds *clouds) (class, e
 	if c.identity.mode == entra.ServicePrincipal {
 		c.identity.takeServicePrincipal(p, secrets, &found)
 	}
-	c.objects = parseObjects(p, &found)
+	c.objects = lists.parse(p, &found)
 	p.ignore(&found)
 	c.ignored = found.ignored
 	return c, found.err()

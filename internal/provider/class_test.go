@@ -26,7 +26,7 @@ func validAttributes() map[string]string {
 }
 
 func TestValidClass(t *testing.T) {
-	c, err := parseClass(validAttributes(), nil, &clouds{fallback: "AzurePublicCloud"})
+	c, err := parseClass(validAttributes(), nil, &clouds{fallback: "AzurePublicCloud"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestRefusedParameters(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			attributes := validAttributes()
 			attributes[tc.key] = tc.value
-			_, err := parseClass(attributes, nil, &clouds{fallback: "AzurePublicCloud"})
+			_, err := parseClass(attributes, nil, &clouds{fallback: "AzurePublicCloud"}, nil)
 			if reason.Of(err) != tc.reason.Name || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
 				t.Fatalf("got %v, want %s %q", err, tc.reason.Name, tc.want)
 			}
@@ -71,7 +71,7 @@ func TestAllProblemsOfAClassAreSaidAtOnce(t *testing.T) {
 	delete(attributes, "keyvaultName")
 	delete(attributes, "tenantId")
 	attributes["objects"] = "array:\n  - |\n    objectName: db\n    objectType: secrte\n"
-	_, err := parseClass(attributes, nil, &clouds{fallback: "AzurePublicCloud"})
+	_, err := parseClass(attributes, nil, &clouds{fallback: "AzurePublicCloud"}, nil)
 	for _, want := range []string{"keyvaultName", "tenantId", "secrte"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Fatalf("%v does not mention %s", err, want)
@@ -109,7 +109,7 @@ func TestRefusedObjects(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			attributes := validAttributes()
 			attributes["objects"] = tc.objects
-			_, err := parseClass(attributes, nil, &clouds{fallback: "AzurePublicCloud"})
+			_, err := parseClass(attributes, nil, &clouds{fallback: "AzurePublicCloud"}, nil)
 			if reason.Of(err) != reason.ObjectsInvalid.Name || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
 				t.Fatalf("got %v, want %q", err, tc.want)
 			}
@@ -169,7 +169,7 @@ func FuzzAttributes(f *testing.F) {
 		if json.Unmarshal([]byte(text), &attributes) != nil {
 			return
 		}
-		if _, err := parseClass(attributes, nil, &clouds{fallback: "AzurePublicCloud"}); err != nil && strings.ContainsAny(err.Error(), "\n\r") {
+		if _, err := parseClass(attributes, nil, &clouds{fallback: "AzurePublicCloud"}, nil); err != nil && strings.ContainsAny(err.Error(), "\n\r") {
 			t.Fatalf("more than one line: %q", err)
 		}
 	})

@@ -34,7 +34,7 @@ func cloudOf(dir, file, tenant string) (class, error) {
 	if tenant != "" {
 		attributes["tenantId"] = tenant
 	}
-	return parseClass(attributes, nil, &clouds{fallback: "AzurePublicCloud", dir: dir})
+	return parseClass(attributes, nil, &clouds{fallback: "AzurePublicCloud", dir: dir}, nil)
 }
 
 func TestCloudFiles(t *testing.T) {

@@ -41,7 +41,7 @@ func TestTheClassesOfTheIdentitiesPage(t *testing.T) {
 		for _, key := range []string{podNameKey, podNamespaceKey, serviceAccountKey} {
 			attributes[key] = "x"
 		}
-		c, err := parseClass(attributes, map[string]string{"clientid": principalClient, "clientsecret": canary}, &clouds{fallback: "AzurePublicCloud", dir: dir})
+		c, err := parseClass(attributes, map[string]string{"clientid": principalClient, "clientsecret": canary}, &clouds{fallback: "AzurePublicCloud", dir: dir}, nil)
 		if err != nil {
 			t.Errorf("%s: %v", class.Metadata.Name, err)
 		}

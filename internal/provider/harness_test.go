@@ -146,8 +146,14 @@ func run(t *testing.T, server *Server) func() {
 	return stop
 }
 
+// discarded is a log that nobody reads.
+func discarded() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 // jwt is an unsigned token of the service account subject.
-func jwt() string {
+func jwt() string { return jwtOf(subject) }
+
+// jwtOf is an unsigned token of a service account.
+func jwtOf(subject string) string {
 	part := func(v any) string {
 		text, _ := json.Marshal(v)
 		return base64.RawURLEncoding.EncodeToString(text)

@@ -189,9 +189,16 @@ func (p parameters) misspelt(names ...string) string {
 	return ""
 }
 
-// unknown are the keys that no parameter has.
+// unknown are the keys that neither a parameter has nor kubelet or the driver adds to each volume's.
 func (p parameters) unknown() []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(p)), func(key string) bool { return slices.Contains(parameterNames, key) })
+	var keys []string
+	for key := range p {
+		if key != classNameKey && !strings.HasPrefix(key, kubeletPrefix) && !slices.Contains(parameterNames, key) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // ignore notes the keys that look like a parameter and are none. A driver and a pod's volumeAttributes may add any others.

@@ -25,7 +25,7 @@ func identityOf(changes, secrets map[string]string) (identity, error) {
 	attributes := validAttributes()
 	maps.Copy(attributes, changes)
 	maps.DeleteFunc(attributes, func(_, value string) bool { return value == "-" })
-	c, err := parseClass(attributes, secrets, &clouds{fallback: "AzurePublicCloud", dir: "/nowhere"})
+	c, err := parseClass(attributes, secrets, &clouds{fallback: "AzurePublicCloud", dir: "/nowhere"}, nil)
 	return c.identity, err
 }
 

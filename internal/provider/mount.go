@@ -40,7 +40,7 @@ func (s *Server) Mount(ctx context.Context, request *v1alpha1.MountRequest) (*v1
 		s.config.Logger.WarnContext(ctx, "Mount refused", "reason", reason.Of(err), "error", err)
 		return nil, asStatus(err, "")
 	}
-	c, err := parseClass(asked.attributes, asked.secrets, s.clouds)
+	c, err := parseClass(asked.attributes, asked.secrets, s.clouds, s.lists)
 	tracing.Annotate(ctx, tracing.Namespace.String(c.podNamespace), tracing.Pod.String(c.podName), tracing.Class.String(c.name), tracing.Vault.String(c.vault))
 	var answer *v1alpha1.MountResponse
 	if err == nil {

@@ -87,6 +87,7 @@ type Server struct {
 	config Config
 	path   string
 	clouds *clouds
+	lists  *objectLists
 }
 
 // New returns a Server that does not listen yet.
@@ -113,7 +114,9 @@ func New(config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{config: config, path: path, clouds: &clouds{fallback: config.Cloud, dir: config.CloudDir}}, nil
+	return &Server{
+		config: config, path: path, clouds: &clouds{fallback: config.Cloud, dir: config.CloudDir}, lists: newObjectLists(maxLists, maxListsBytes),
+	}, nil
 }
 
 // Run listens and serves until ctx ends, then lets the calls under way finish within Config.Grace.
