@@ -71,7 +71,7 @@ func (r renderer) certificateContent(ctx context.Context, rd read, got keyvault.
 		ordered, err := bundle.Ordered()
 		if err != nil {
 			r.log.WarnContext(ctx, "The certificates of a secret are not one chain, their order stays",
-				"vault", rd.item.Vault, "object", rd.item.Name, "error", err)
+				"pod_namespace", r.class.podNamespace, "pod", r.class.podName, "class", r.class.name, "vault", rd.item.Vault, "object", rd.item.Name, "error", err)
 		}
 		bundle = ordered
 	}

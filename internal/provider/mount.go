@@ -46,14 +46,16 @@ func (s *Server) Mount(ctx context.Context, request *v1alpha1.MountRequest) (*v1
 	if err == nil {
 		answer, err = s.fetch(ctx, c, asked)
 	}
-	log := s.config.Logger.With(
+	fields := make([]any, 0, 24) // enough for all of them
+	fields = append(fields,
 		"pod_namespace", c.podNamespace, "pod", c.podName, "class", c.name, "vault", c.vault, "identity", c.identity.mode.String(), "client_id", c.identity.clientID,
 		"objects", len(c.objects), "duration", time.Since(started).Round(time.Millisecond))
 	if err != nil {
-		log.WarnContext(ctx, "Mount failed", failureFields(err)...)
+		s.config.Logger.WarnContext(ctx, "Mount failed", append(fields, failureFields(err)...)...)
 		return nil, asStatus(err, failurePrefix)
 	}
-	log.InfoContext(ctx, "Mount answered", append(c.logIgnored(), "files", len(answer.GetFiles()), "missing", len(answer.GetNotices()))...)
+	fields = append(append(fields, c.logIgnored()...), "files", len(answer.GetFiles()), "missing", len(answer.GetNotices()))
+	s.config.Logger.InfoContext(ctx, "Mount answered", fields...)
 	return answer, nil
 }
 
@@ -78,8 +80,7 @@ func (s *Server) fetch(ctx context.Context, c class, asked mountRequest) (*v1alp
 		}
 	}
 	r := renderer{
-		orderChain: s.config.ConstructPEMChain, separate: s.config.SeparateFiles, permission: asked.permission,
-		log: s.config.Logger.With("pod_namespace", c.podNamespace, "pod", c.podName, "class", c.name),
+		orderChain: s.config.ConstructPEMChain, separate: s.config.SeparateFiles, permission: asked.permission, class: c, log: s.config.Logger,
 	}
 	return r.answer(ctx, planned, fetched)
 }

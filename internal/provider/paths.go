@@ -119,26 +119,27 @@ func fileForDirectory(place, name string, other int) string {
 
 // rendered is a file with the entry that it is for.
 type rendered struct {
-	object object
+	object *object
 	file   *v1alpha1.File
 }
 
 // checkFiles refuses what [checkPaths] could not foresee: the names that a selector finds, and those of separate certificate and
 // key files.
 func checkFiles(files []rendered) error {
-	owner := make(map[string]object, len(files))
+	// owner is the index of the entry that a path belongs to.
+	owner := make(map[string]int, len(files))
 	for _, f := range files {
 		name := f.file.GetPath()
 		if other, ok := owner[name]; ok {
-			return reason.New(reason.ObjectsInvalid, "", "%s", sameFile(f.object.place, name, other.index))
+			return reason.New(reason.ObjectsInvalid, "", "%s", sameFile(f.object.place, name, other))
 		}
-		owner[name] = f.object
+		owner[name] = f.object.index
 	}
 	for _, f := range files {
 		name := f.file.GetPath()
 		for dir := path.Dir(name); dir != "." && dir != "/"; dir = path.Dir(dir) {
 			if other, ok := owner[dir]; ok {
-				return reason.New(reason.ObjectsInvalid, "", "%s", fileForDirectory(f.object.place, name, other.index))
+				return reason.New(reason.ObjectsInvalid, "", "%s", fileForDirectory(f.object.place, name, other))
 			}
 		}
 	}

@@ -75,7 +75,7 @@ func absence(err error) bool {
 // planOf finds out what objects stand for, with one listing for each selection and each history.
 func (s *Server) planOf(ctx context.Context, tokens keyvault.TokenSource, c class) (plan, error) {
 	listings := s.list(ctx, tokens, c)
-	var p plan
+	p := plan{reads: make([]read, 0, len(c.objects))}
 	for _, o := range c.objects {
 		item := o.item
 		if item.Vault == "" {
@@ -204,6 +204,9 @@ func (s *Server) list(ctx context.Context, tokens keyvault.TokenSource, c class)
 		if item := listingOf(o, c.vault); item != (keyvault.Item{}) {
 			answers[item] = listing{}
 		}
+	}
+	if len(answers) == 0 {
+		return nil
 	}
 	var (
 		mu    sync.Mutex

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
@@ -25,7 +26,9 @@ type renderer struct {
 	orderChain, separate bool
 	// permission is the mode of files whose entries set none.
 	permission fs.FileMode
-	log        *slog.Logger
+	// class is whom the log tells of.
+	class class
+	log   *slog.Logger
 }
 
 // part is one file of an object.
@@ -36,7 +39,7 @@ type part struct {
 
 // answer makes the files of what was fetched, which is in the order of p.reads.
 func (r renderer) answer(ctx context.Context, p plan, fetched []keyvault.Object) (*v1alpha1.MountResponse, error) {
-	var files []rendered
+	files := make([]rendered, 0, len(p.reads))
 	versions := newVersions()
 	missing := p.missing
 	var oldest time.Time
@@ -63,7 +66,7 @@ func (r renderer) answer(ctx context.Context, p plan, fetched []keyvault.Object)
 				return nil, reason.New(reason.ObjectsInvalid, "spread them over several SecretProviderClasses",
 					"the files of the volume have more than %d MiB together", maxFiles>>20)
 			}
-			files = append(files, rendered{object: rd.object, file: &v1alpha1.File{
+			files = append(files, rendered{object: &p.reads[i].object, file: &v1alpha1.File{
 				Path: made.path, Mode: int32(mode), Contents: made.content.Reveal(),
 			}})
 		}
@@ -76,6 +79,7 @@ func (r renderer) answer(ctx context.Context, p plan, fetched []keyvault.Object)
 	if !oldest.IsZero() {
 		answer.ReadAtUnixMilli = oldest.UnixMilli()
 	}
+	answer.Files = slices.Grow(answer.Files, len(files))
 	for _, f := range files {
 		answer.Files = append(answer.Files, f.file)
 	}
