@@ -34,7 +34,7 @@ func edits(a, b string, limit int) int {
 		return limit
 	}
 	var row [longest + 1]int
-	for j := range len(b) + 1 {
+	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
