@@ -27,6 +27,9 @@ type content struct {
 
 func newContent(provider string, response *v1alpha1.MountResponse) *content {
 	c := &content{provider: provider, notices: newNotices(response.GetNotices())}
+	if told := len(response.GetObjectVersion()); told > 0 {
+		c.versions = make([]v1.SecretProviderClassObject, 0, told)
+	}
 	for _, version := range response.GetObjectVersion() {
 		// Each is there once, however many volumes of the node hold the object.
 		c.versions = append(c.versions, v1.SecretProviderClassObject{ID: shared(version.GetId()), Version: shared(version.GetVersion())})

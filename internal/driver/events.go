@@ -24,7 +24,7 @@ const (
 	// eventComponent is the component that the driver's events name.
 	eventComponent = "secrets-store-csi-driver"
 	// eventQueue is how many events may wait to be written. What comes then is lost, as kubelet's own would be.
-	eventQueue = 1000
+	eventQueue = 500
 	// eventTimeout bounds one request, and eventTries are how often an event is sent to an API server that does not take it, ever later.
 	eventTimeout  = 10 * time.Second
 	eventTries    = 12
