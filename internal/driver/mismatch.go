@@ -7,10 +7,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
@@ -24,6 +27,8 @@ const (
 	// lookWorkers is for how many pods they are made at a time, so that a node full of pods that start at once is not a burst of
 	// requests, each with a pod in memory.
 	lookWorkers = 2
+	// accountLife is how long annotations of a ServiceAccount are taken for its own.
+	accountLife = time.Minute
 )
 
 // Accounts reads ServiceAccounts.
@@ -83,12 +88,59 @@ func (n *Node) otherIdentity(ctx context.Context, p publication, class *v1.Secre
 	if account == "" || n.Accounts == nil || classrule.ClientID(class) == "" {
 		return nil
 	}
-	annotations, err := n.Accounts.Annotations(ctx, p.pod.namespace, account)
+	annotations, err := n.seenAccounts.annotations(ctx, n.Accounts, p.pod.namespace, account)
 	if err != nil {
 		n.Log.DebugContext(ctx, "Reading a service account", slog.String("pod", p.pod.String()), slog.Any("error", err))
 		return nil
 	}
 	return classrule.OtherIdentity(class, account, annotations)
+}
+
+// accountCache keeps the annotations of ServiceAccounts for a while, so that pods of one that start together are one read.
+type accountCache struct {
+	reads singleflight.Group
+	mu    sync.Mutex
+	seen  map[string]seenAccount // by namespace/name
+}
+
+type seenAccount struct {
+	annotations map[string]string
+	until       time.Time
+}
+
+// annotations are those that were read less than accountLife ago. Failures are not kept.
+func (c *accountCache) annotations(ctx context.Context, from Accounts, namespace, name string) (map[string]string, error) {
+	key := namespace + "/" + name
+	annotations, err, _ := c.reads.Do(key, func() (any, error) {
+		if kept, ok := c.kept(key); ok {
+			return kept, nil
+		}
+		read, err := from.Annotations(ctx, namespace, name)
+		if err == nil {
+			c.keep(key, read)
+		}
+		return read, err
+	})
+	read, _ := annotations.(map[string]string)
+	return read, err
+}
+
+func (c *accountCache) kept(key string) (map[string]string, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	account, ok := c.seen[key]
+	return account.annotations, ok && time.Now().Before(account.until)
+}
+
+func (c *accountCache) keep(key string, annotations map[string]string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	maps.DeleteFunc(c.seen, func(_ string, account seenAccount) bool { return !now.Before(account.until) })
+	if c.seen == nil {
+		c.seen = map[string]seenAccount{}
+	}
+	c.seen[key] = seenAccount{annotations, now.Add(accountLife)}
 }
 
 // Annotations implements [Accounts].

@@ -5,9 +5,13 @@ package driver
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -60,6 +64,56 @@ func TestTwoClientIDsAreTold(t *testing.T) {
 			}
 		})
 	}
+}
+
+// countedAccounts are slow, and count what they are asked.
+type countedAccounts struct {
+	asked atomic.Int64
+	fail  error
+}
+
+func (c *countedAccounts) Annotations(_ context.Context, namespace, name string) (map[string]string, error) {
+	c.asked.Add(1)
+	time.Sleep(time.Second)
+	return map[string]string{"of": namespace + "/" + name}, c.fail
+}
+
+func TestPodsOfAServiceAccountAreOneRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var cache accountCache
+		accounts := &countedAccounts{}
+		look := func(name string) {
+			got, err := cache.annotations(t.Context(), accounts, "payments", name)
+			if accounts.fail == nil && got["of"] != "payments/"+name || !errors.Is(err, accounts.fail) {
+				t.Errorf("%s: %v, %v", name, got, err)
+			}
+		}
+		want := func(what string, asked int64) {
+			t.Helper()
+			if got := accounts.asked.Swap(0); got != asked {
+				t.Errorf("%s: %d reads, want %d", what, got, asked)
+			}
+		}
+		var looking sync.WaitGroup
+		for range 10 {
+			looking.Go(func() { look("app-sa") })
+		}
+		looking.Wait()
+		want("at the same time", 1)
+		look("other")
+		look("app-sa")
+		want("another", 1)
+		time.Sleep(accountLife)
+		look("app-sa")
+		want("a while later", 1)
+		if len(cache.seen) != 1 {
+			t.Errorf("%d are kept for nothing", len(cache.seen)-1)
+		}
+		accounts.fail = errors.New("etcd")
+		look("fails")
+		look("fails")
+		want("failures", 2)
+	})
 }
 
 type memoryPods map[string]*corev1.Pod

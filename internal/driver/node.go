@@ -91,8 +91,9 @@ type Node struct {
 	locks   *locks
 	volumes *volumes
 	// background holds what no call waits for; looks bounds how much of it reads from the API server at a time.
-	background sync.WaitGroup
-	looks      chan struct{}
+	background   sync.WaitGroup
+	looks        chan struct{}
+	seenAccounts accountCache
 }
 
 // NewNode returns a Node. It serves without [Node.Run], but refreshes only when kubelet calls.
