@@ -115,7 +115,7 @@ bench-scale: cluster $(DIST)/bench.yaml ## Count what 500 hollow nodes ask of Ke
 
 .PHONY: scale-docs
 scale-docs: ## Draw docs/scale.svg and print the tables of docs/scale.md that are arithmetic
-	$(STATIC) go run ./bench/scale --arithmetic --interval=2m --plot=docs/scale.svg -o markdown
+	$(STATIC) go run ./bench/scale --arithmetic --interval=2m --namespaces=5 --plot=docs/scale.svg -o markdown
 
 .PHONY: faults
 faults: cluster images ## Break things under load, one after another, with the results in dist/faults.md; see docs/reliability.md (root)

@@ -45,8 +45,8 @@ func lines(c load.Cluster) []line {
 // tellArithmetic prints the arithmetic for sizes up to 5,000 nodes and draws it.
 func tellArithmetic(w io.Writer, o options) error {
 	all := lines(o.Cluster)
-	above := fmt.Sprintf("%d volumes on each node, %d identities with a class of %d objects each in one vault, rotation interval %s, object freshness %s",
-		o.Volumes, o.Identities, o.Objects, o.Interval, o.Freshness)
+	above := fmt.Sprintf("%d volumes on each node, %d identities in %d namespaces with a class of %d objects each in one vault, rotation interval %s, object freshness %s",
+		o.Volumes, o.Identities, o.Namespaces, o.Objects, o.Interval, o.Freshness)
 	err := write(w, o.output, all, above, steadyTable(all), startTable(all), eventTable(all))
 	if o.plot != "" {
 		err = errors.Join(err, os.WriteFile(o.plot, drawArithmetic(o.Cluster), 0o600))

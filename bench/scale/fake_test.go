@@ -114,14 +114,16 @@ func (f *fakeAPI) store(r *http.Request, verb, name string) (*http.Response, err
 	return raw(r, status, io.NopCloser(bytes.NewReader(body))), nil
 }
 
-// watch shows a new watcher the class, and then nothing for as long as it asked for.
+// watch shows a new watcher the classes, and then nothing for as long as it asked for.
 func (f *fakeAPI) watch(r *http.Request) *http.Response {
 	query := r.URL.Query()
-	_, name, _ := strings.Cut(query.Get("fieldSelector"), "=")
 	seconds, _ := strconv.Atoi(query.Get("timeoutSeconds"))
 	var events []map[string]any
 	if query.Get("sendInitialEvents") == "true" {
-		events = append(events, map[string]any{"type": "ADDED", "object": f.classes[name]}, map[string]any{"type": "BOOKMARK", "object": map[string]any{
+		for _, class := range f.classes {
+			events = append(events, map[string]any{"type": "ADDED", "object": class})
+		}
+		events = append(events, map[string]any{"type": "BOOKMARK", "object": map[string]any{
 			"apiVersion": "secrets-store.csi.x-k8s.io/v1", "kind": "SecretProviderClass",
 			"metadata": map[string]any{"resourceVersion": "1", "annotations": map[string]any{"k8s.io/initial-events-end": "true"}},
 		}})

@@ -50,6 +50,7 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	flags.IntVar(&o.Nodes, "nodes", 500, "how many nodes")
 	flags.IntVar(&o.Volumes, "volumes", 30, "volumes of each node, of as many pods")
 	flags.IntVar(&o.Identities, "identities", 10, "identities of the cluster, each with a class; pods are dealt out among them")
+	flags.IntVar(&o.Namespaces, "namespaces", 1, "namespaces over which the identities are spread; only --arithmetic knows more than one")
 	flags.IntVar(&o.Objects, "objects", 5, "objects of each class")
 	flags.DurationVar(&o.Interval, "interval", time.Minute, "the driver's rotation interval")
 	flags.DurationVar(&o.Freshness, "freshness", 4*time.Second, "the provider's --object-freshness")
@@ -69,8 +70,10 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 		return fmt.Errorf("unknown argument %q", flags.Arg(0))
 	case o.output != "table" && o.output != "json" && o.output != "markdown":
 		return fmt.Errorf("-o must be table, markdown or json, not %q", o.output)
-	case min(o.Nodes, o.Volumes, o.Identities, o.Objects) < 1:
-		return errors.New("--nodes, --volumes, --identities and --objects must be at least 1")
+	case min(o.Nodes, o.Volumes, o.Identities, o.Namespaces, o.Objects) < 1:
+		return errors.New("--nodes, --volumes, --identities, --namespaces and --objects must be at least 1")
+	case o.Namespaces > 1 && !o.arithmetic:
+		return errors.New("--namespaces is for --arithmetic: a run has one")
 	case o.Interval < time.Second:
 		return errors.New("--interval must be at least 1s")
 	case o.Freshness < 0 || o.duration < 0 || o.latency < 0 || o.ramp < 0:

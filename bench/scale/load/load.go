@@ -39,6 +39,8 @@ type Cluster struct {
 	Identities int
 	// Objects is how many each volume holds.
 	Objects int
+	// Namespaces is over how many the identities are spread, each with its class and pods; 0 is one.
+	Namespaces int
 	// Interval is --rotation-poll-interval, 0 for no rotation; Freshness, --object-freshness.
 	Interval, Freshness time.Duration
 }
@@ -82,6 +84,9 @@ func (c Cluster) Pods() int { return c.Nodes * c.Volumes }
 // Groups is how many classes a node's volumes use. Volumes of one class are refreshed together, and read once.
 func (c Cluster) Groups() int { return min(c.Volumes, c.Identities) }
 
+// Watched is in how many namespaces a node's volumes use classes. Each has a watch.
+func (c Cluster) Watched() int { return min(c.Groups(), max(c.Namespaces, 1)) }
+
 // Readers is how many volumes hold a certain object.
 func (c Cluster) Readers() float64 { return float64(c.Pods()) / float64(max(c.Identities, 1)) }
 
@@ -112,7 +117,7 @@ func perMinute(d time.Duration) float64 {
 // Steady is what the cluster asks in a minute while nothing changes.
 func Steady(c Cluster) Requests {
 	groups := float64(c.Nodes * c.Groups())
-	r := Requests{Vault: groups * float64(c.Objects) * perMinute(c.ReadEvery()), Watches: groups * perMinute(watchLife)}
+	r := Requests{Vault: groups * float64(c.Objects) * perMinute(c.ReadEvery()), Watches: float64(c.Nodes*c.Watched()) * perMinute(watchLife)}
 	if c.Interval > 0 {
 		r.Tokens = groups * perMinute(tokenLife-renewBefore)
 		r.Discovery = min(r.Tokens, float64(c.Nodes)*perMinute(discoveryLife))
@@ -121,14 +126,14 @@ func Steady(c Cluster) Requests {
 }
 
 // Start is what the cluster asks in all when every node starts at once. A class is read once for the volumes that use it, if they come one after
-// another: those that come before its watch shows it read it by themselves. Likewise, identities whose first exchanges come at once each ask for the OpenID
+// another: those that come before its namespace's watch shows it may read it again. Likewise, identities whose first exchanges come at once each ask for the OpenID
 // configuration.
 func Start(c Cluster) Requests {
 	groups, pods := float64(c.Nodes*c.Groups()), float64(c.Pods())
 	return Requests{
 		Vault: groups * float64(c.Objects), Tokens: groups, Discovery: float64(c.Nodes),
-		// The class; the pod and its ServiceAccount, for what does not go together.
-		Reads: groups + 2*pods, Writes: pods, Watches: groups,
+		// The class; each pod, and its ServiceAccount for all pods of a node that look at it within a minute, for what does not go together.
+		Reads: 2*groups + pods, Writes: pods, Watches: float64(c.Nodes * c.Watched()),
 	}
 }
 

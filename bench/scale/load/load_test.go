@@ -42,22 +42,27 @@ func TestSteady(t *testing.T) {
 	}
 }
 
-// The watches are those of the classes on each node, whatever the pods; without rotation nobody renews a token.
+// The watches are those of the namespaces on each node, whatever the classes and the pods; without rotation nobody renews a token.
 func TestSteadyBesideTheVault(t *testing.T) {
 	c := small()
-	if r := Steady(c); !near(r.Watches, 10/7.5) || !near(r.Tokens, 10/55.0) || !near(r.Discovery, 5/60.0) || r.Reads+r.Writes != 0 {
+	if r := Steady(c); !near(r.Watches, 5/7.5) || !near(r.Tokens, 10/55.0) || !near(r.Discovery, 5/60.0) || r.Reads+r.Writes != 0 {
 		t.Fatalf("%+v", r)
 	}
 	c.Interval = 0
-	if r := Steady(c); r.Entra() != 0 || !near(r.API(), 10/7.5) {
+	if r := Steady(c); r.Entra() != 0 || !near(r.API(), 5/7.5) {
 		t.Fatalf("%+v", r)
+	}
+	for namespaces, watches := range map[int]int{0: 5, 1: 5, 2: 10, 20: 10} {
+		if c.Namespaces = namespaces; !near(Steady(c).Watches, float64(watches)/7.5) || Start(c).Watches != float64(watches) {
+			t.Fatalf("%d namespaces: %+v", namespaces, Start(c))
+		}
 	}
 }
 
 func TestEvents(t *testing.T) {
 	c := small()
 	for name, tc := range map[string]struct{ got, want Requests }{
-		"start":       {Start(c), Requests{Vault: 30, Tokens: 10, Discovery: 5, Reads: 110, Writes: 50, Watches: 10}},
+		"start":       {Start(c), Requests{Vault: 30, Tokens: 10, Discovery: 5, Reads: 70, Writes: 50, Watches: 5}},
 		"rotation":    {Rotation(c), Requests{Reads: 25, Writes: 50}},
 		"asked":       {Asked(c), Requests{Vault: 15, Reads: 25, Writes: 25}},
 		"today start": {TodayStart(c), Requests{Vault: 200, Tokens: 50, Discovery: 100, Reads: 15, Writes: 50, Watches: 15}},
