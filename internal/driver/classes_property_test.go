@@ -97,6 +97,7 @@ func (m *classMachine) actions() map[string]func(*rapid.T) {
 	}
 	read := func(t *rapid.T) { m.read(context.Background(), target(t)) }
 	return map[string]func(*rapid.T){
+		// What happens most is here twice.
 		"a volume reads":  read,
 		"a volume reads ": read,
 		"a volume reads and does not wait": func(t *rapid.T) {

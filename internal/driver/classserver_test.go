@@ -69,11 +69,9 @@ func (s *classServer) set(key string) int {
 	defer s.mu.Unlock()
 	s.version++
 	namespace, name, _ := strings.Cut(key, "/")
-	kind, uid := "MODIFIED", types.UID("")
+	kind, uid := "ADDED", types.UID(fmt.Sprint("uid-", s.version))
 	if old := s.objects[key]; old != nil {
-		uid = old.UID
-	} else {
-		kind, uid = "ADDED", types.UID(fmt.Sprint("uid-", s.version))
+		kind, uid = "MODIFIED", old.UID
 	}
 	s.objects[key] = &v1.SecretProviderClass{
 		TypeMeta: metav1.TypeMeta{APIVersion: "secrets-store.csi.x-k8s.io/v1", Kind: "SecretProviderClass"},
