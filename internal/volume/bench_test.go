@@ -4,6 +4,9 @@ package volume_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -29,6 +32,22 @@ func BenchmarkWrite(b *testing.B) {
 			b.Fatal(changed, err)
 		}
 	}
+	b.Run("first", func(b *testing.B) {
+		above, all := b.TempDir(), files(0)
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			b.StopTimer()
+			root := filepath.Join(above, strconv.Itoa(i))
+			if err := os.Mkdir(root, 0o755); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+			write(b, root, all, true)
+			if holds, err := payload.Holds(root, all, nil); err != nil || !holds {
+				b.Fatal(holds, err)
+			}
+		}
+	})
 	b.Run("changed", func(b *testing.B) {
 		root := b.TempDir()
 		generations := [][]secret.File{files(0), files(1)}
