@@ -14,18 +14,20 @@ import (
 	"github.com/vaultferry/vaultferry/internal/volume"
 )
 
-// BenchmarkWrite writes five secrets, as long as connection strings, to a directory: the temporary one, which should be on a tmpfs.
+// secrets are five, as long as connection strings.
+func secrets(generation int) []secret.File {
+	var all []secret.File
+	for i := range 5 {
+		content := fmt.Sprintf("%d%s", generation, strings.Repeat("s", 127))
+		all = append(all, secret.File{Path: fmt.Sprintf("secret-%d", i), Mode: 0o644, Content: secret.New([]byte(content))})
+	}
+	return all
+}
+
+// BenchmarkWrite writes five secrets to a directory: the temporary one, which should be on a tmpfs.
 //
 //	TMPDIR=/dev/shm go test -run '^$' -bench Write ./internal/volume
 func BenchmarkWrite(b *testing.B) {
-	files := func(generation int) []secret.File {
-		var all []secret.File
-		for i := range 5 {
-			content := fmt.Sprintf("%d%s", generation, strings.Repeat("s", 127))
-			all = append(all, secret.File{Path: fmt.Sprintf("secret-%d", i), Mode: 0o644, Content: secret.New([]byte(content))})
-		}
-		return all
-	}
 	var payload volume.Payload
 	write := func(b *testing.B, root string, files []secret.File, want bool) {
 		if changed, err := payload.Write(root, files, nil); err != nil || changed != want {
@@ -33,7 +35,7 @@ func BenchmarkWrite(b *testing.B) {
 		}
 	}
 	b.Run("first", func(b *testing.B) {
-		above, all := b.TempDir(), files(0)
+		above, all := b.TempDir(), secrets(0)
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
 			b.StopTimer()
@@ -43,21 +45,18 @@ func BenchmarkWrite(b *testing.B) {
 			}
 			b.StartTimer()
 			write(b, root, all, true)
-			if holds, err := payload.Holds(root, all, nil); err != nil || !holds {
-				b.Fatal(holds, err)
-			}
 		}
 	})
 	b.Run("changed", func(b *testing.B) {
 		root := b.TempDir()
-		generations := [][]secret.File{files(0), files(1)}
+		generations := [][]secret.File{secrets(0), secrets(1)}
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
 			write(b, root, generations[i%2], true)
 		}
 	})
 	b.Run("unchanged", func(b *testing.B) {
-		root, same := b.TempDir(), files(0)
+		root, same := b.TempDir(), secrets(0)
 		write(b, root, same, true)
 		b.ReportAllocs()
 		for b.Loop() {
@@ -65,7 +64,7 @@ func BenchmarkWrite(b *testing.B) {
 		}
 	})
 	b.Run("verify", func(b *testing.B) {
-		root, same := b.TempDir(), files(0)
+		root, same := b.TempDir(), secrets(0)
 		write(b, root, same, true)
 		b.ReportAllocs()
 		for b.Loop() {

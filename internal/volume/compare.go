@@ -3,62 +3,95 @@
 package volume
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
+	"strings"
 )
 
-// holds reports whether the current payload has exactly the plan's files: paths, contents, modes and group.
+// holds reads everything back: whether ..data still leads to the current payload, that has exactly the plan's files, and every name leads to
+// its file.
 func (w *writer) holds() (bool, error) {
-	current, err := w.root.Readlink(dataLink)
-	if errors.Is(err, fs.ErrNotExist) {
+	if !w.root.leads(dataLink, w.current) {
 		return false, nil
 	}
-	if err != nil {
-		return false, fmt.Errorf("reading the payload link: %w", err)
-	}
-	count := 0
-	err = fs.WalkDir(w.root.FS(), current, func(_ string, entry fs.DirEntry, err error) error {
-		if err == nil && !entry.IsDir() {
-			count++
+	for name := range w.plan.names {
+		if !w.root.leads(name, dataLink+"/"+name) {
+			return false, nil
 		}
-		return err
-	})
-	if errors.Is(err, fs.ErrNotExist) {
+	}
+	return w.holdsFiles()
+}
+
+// holdsFiles reports whether the current payload has exactly the plan's files: paths, contents, modes and group.
+func (w *writer) holdsFiles() (bool, error) {
+	// A link to elsewhere than a directory of the volume's root is not of our making.
+	if w.current == "" || strings.Contains(w.current, "/") {
 		return false, nil
 	}
-	if err != nil {
+	same, err := w.compare()
+	switch {
+	case isOther(err):
+		return false, nil
+	case err != nil:
 		return false, fmt.Errorf("reading the payload: %w", err)
 	}
-	if count != len(w.plan.files) {
-		return false, nil
+	return same, nil
+}
+
+// errDiffers ends a comparison.
+var errDiffers = errors.New("not as planned")
+
+func (w *writer) compare() (bool, error) {
+	payload, err := w.root.folder(w.current)
+	if err != nil {
+		return false, err
 	}
+	defer payload.Close()
+	if count, err := countFiles(payload); err != nil || count != len(w.plan.files) {
+		return false, err
+	}
+	var buffer []byte
 	for _, f := range w.plan.files {
-		same, err := w.holdsFile(path.Join(current, f.Path), w.modeOf(f), f.Content.Reveal())
-		if err != nil || !same {
+		err := below(payload, path.Dir(f.Path), folder.folder, func(dir folder) error {
+			same, err := dir.holds(path.Base(f.Path), f.Content.Reveal(), w.modeOf(f), w.gid, &buffer)
+			if err == nil && !same {
+				return errDiffers
+			}
+			return err
+		})
+		switch {
+		case errors.Is(err, errDiffers):
+			return false, nil
+		case err != nil:
 			return false, err
 		}
 	}
 	return true, nil
 }
 
-func (w *writer) holdsFile(name string, mode fs.FileMode, content []byte) (bool, error) {
-	info, err := w.root.Lstat(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("reading the payload: %w", err)
-	case info.Mode() != mode || info.Size() != int64(len(content)):
-		return false, nil
-	case w.gid != nil && groupOf(info) != *w.gid:
-		return false, nil
-	}
-	got, err := w.root.ReadFile(name)
+// countFiles counts what is not a directory, at any depth.
+func countFiles(dir folder) (int, error) {
+	entries, err := dir.ReadDir(-1)
 	if err != nil {
-		return false, fmt.Errorf("reading the payload: %w", err)
+		return 0, err
 	}
-	return bytes.Equal(got, content), nil
+	count := 0
+	for _, entry := range entries {
+		if !entry.IsDir() {
+			count++
+			continue
+		}
+		inside, err := dir.folder(entry.Name())
+		if err != nil {
+			return 0, err
+		}
+		more, err := countFiles(inside)
+		inside.Close()
+		if err != nil {
+			return 0, err
+		}
+		count += more
+	}
+	return count, nil
 }

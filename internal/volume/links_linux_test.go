@@ -148,10 +148,3 @@ func TestTheMarkOfAForeignVolumeStaysInIt(t *testing.T) {
 		t.Error("a file was made outside of the volume")
 	}
 }
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}

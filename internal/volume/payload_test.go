@@ -25,6 +25,13 @@ func file(path, content string) secret.File {
 	return secret.File{Path: path, Mode: 0o644, Content: secret.New([]byte(content))}
 }
 
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // visible reads a volume as a container does: through the names in its root.
 func visible(t interface{ Fatal(...any) }, root string) map[string]string {
 	got := map[string]string{}

@@ -24,15 +24,26 @@ var errLink = errors.New("a symbolic link is on the way, and volumes are not rea
 func openDir(path string) (dir, error) { return openDirAt(unix.AT_FDCWD, path) }
 
 func openDirAt(at int, path string) (dir, error) {
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS}
-	fd, err := unix.Openat2(at, path, &how)
-	switch {
-	case errors.Is(err, unix.ELOOP):
-		return dir{}, &os.PathError{Op: "open", Path: path, Err: errLink}
-	case err != nil:
-		return dir{}, &os.PathError{Op: "open", Path: path, Err: err}
+	fd, err := openAt(at, path, unix.O_PATH)
+	return dir{fd}, err
+}
+
+// openFolder opens the volume at path, likewise, for what is done in it.
+func openFolder(path string) (folder, error) {
+	fd, err := openAt(unix.AT_FDCWD, path, unix.O_RDONLY)
+	if err != nil {
+		return folder{}, err
 	}
-	return dir{fd}, nil
+	return newFolder(fd, path), nil
+}
+
+func openAt(at int, path string, flags uint64) (fd int, err error) {
+	how := unix.OpenHow{Flags: flags | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS}
+	fd, err = unix.Openat2(at, path, &how)
+	if errors.Is(err, unix.ELOOP) {
+		err = errLink
+	}
+	return fd, pathError("open", path, err)
 }
 
 // makeDir opens the directory at path, and makes it and those above it (mode 0750) where they are missing.

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -156,18 +155,4 @@ func emptyIn(above dir, target string) error {
 		failures = append(failures, root.RemoveAll(entry.Name()))
 	}
 	return errors.Join(failures...)
-}
-
-func pathError(op, path string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &os.PathError{Op: op, Path: path, Err: err}
-}
-
-func groupOf(info fs.FileInfo) int {
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return int(stat.Gid)
-	}
-	return -1
 }

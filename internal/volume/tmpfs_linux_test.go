@@ -167,3 +167,12 @@ func TestFullVolume(t *testing.T) {
 		t.Fatalf("what the failed write left takes the room of the next: %v", err)
 	}
 }
+
+// What a provider wrote by itself goes before the files that replace it are written: both may not fit.
+func TestForeignFilesMakeRoom(t *testing.T) {
+	tmpfs, target := mountPoint(t)
+	must(t, tmpfs.Mount(target))
+	big := strings.Repeat("x", 700<<10)
+	must(t, os.WriteFile(filepath.Join(target, "a"), []byte(big), 0o644))
+	mustWrite(t, target, file("a", big))
+}

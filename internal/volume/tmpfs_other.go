@@ -7,8 +7,9 @@ package volume
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // Tmpfs needs Linux; elsewhere every call fails.
@@ -37,4 +38,10 @@ func openRoot(path string) (*os.Root, error) {
 	return root, nil
 }
 
-func groupOf(fs.FileInfo) int { return -1 }
+func openFolder(path string) (folder, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return folder{}, pathError("open", path, err)
+	}
+	return newFolder(fd, path), nil
+}
