@@ -98,6 +98,13 @@ func (f folder) leads(name, target string) bool {
 	return err == nil && got == target
 }
 
+// isDir reports whether an entry is certainly a directory.
+func (f folder) isDir(name string) bool {
+	var info unix.Stat_t
+	err := f.do("fstatat", name, func(fd int) error { return unix.Fstatat(fd, name, &info, unix.AT_SYMLINK_NOFOLLOW) })
+	return err == nil && info.Mode&unix.S_IFMT == unix.S_IFDIR
+}
+
 // removeAll removes an entry with what is in it. One that is not there is no error.
 func (f folder) removeAll(name string) error {
 	err := f.unlink(name, 0)
