@@ -77,8 +77,14 @@ func socketPath(endpoint string) (string, error) {
 // collecting often costs little, while every MiB is needed on every node.
 const gcPercent = 25
 
-// saveMemory trades some processor time for memory. GOGC in the environment overrides it. It is called before the work begins.
+// maxProcs is on how many processors a process runs at most. For each, Go's allocator keeps spans of its own; a large node would pay for dozens of them.
+const maxProcs = 4
+
+// saveMemory trades some processor time for memory. GOGC and GOMAXPROCS in the environment override it. It is called before the work begins.
 func saveMemory(profiles bool, env environment) {
+	if env.getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) > maxProcs {
+		runtime.GOMAXPROCS(maxProcs)
+	}
 	if env.getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}

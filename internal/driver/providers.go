@@ -171,6 +171,7 @@ func (p *Providers) dial(path string) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithAuthority(authority),
 		grpc.WithNoProxy(),
+		grpc.WithReadBufferSize(socketBuffer), grpc.WithWriteBufferSize(socketBuffer),
 		grpc.WithUnaryInterceptor(tracing.ClientInterceptor()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(p.MaxAnswerBytes)),
 		grpc.WithConnectParams(grpc.ConnectParams{

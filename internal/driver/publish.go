@@ -65,6 +65,7 @@ func (n *Node) publish(ctx context.Context, p publication) error {
 		n.tellMismatches(ctx, p, done.class)
 		return nil
 	}
+	n.volumes.gaveUp(p.target)
 	if cleanErr := n.Mounter.Remove(p.target); cleanErr != nil {
 		n.Log.WarnContext(ctx, "Removing a volume whose publish failed", slog.Any("error", cleanErr), slog.String("target", p.target))
 	}

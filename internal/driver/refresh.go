@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -157,9 +158,12 @@ func (n *Node) remember(ctx context.Context, p publication, done outcome, fetche
 	if interval := n.intervalOf(done.class); interval > 0 {
 		m.due, m.interval = before(interval), interval
 	}
+	if old, _ := n.volumes.recall(p.target); slices.Equal(old.versions, m.versions) {
+		m.versions = old.versions
+	}
 	n.volumes.put(p.target, m)
 	n.Status.Report(Report{
-		Pod: p.pod, Class: p.class, Target: p.target, Versions: done.content.versions, Notices: done.content.notices,
+		Pod: p.pod, Class: p.class, Target: p.target, Versions: m.versions, Notices: done.content.notices,
 		First: done.first, Changed: done.changed, Synced: len(done.class.Spec.SecretObjects) > 0, Request: done.class.Annotations[v1.RotateAnnotation],
 		Unsynced: n.Secrets.Sync(ctx, n.synced(p, done.class, readAt)),
 	})
@@ -210,6 +214,7 @@ func classInterval(class *v1.SecretProviderClass) (*time.Duration, error) {
 
 // classChanged makes the volumes of a class due whose content may differ now.
 func (n *Node) classChanged(class *v1.SecretProviderClass, targets []string) {
+	n.volumes.turn(targets)
 	for _, target := range targets {
 		n.volumes.change(target, func(m *memory) {
 			if m.class == nil {

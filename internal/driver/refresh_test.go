@@ -41,7 +41,9 @@ type clockwork struct {
 	files map[string]string
 	fail  error
 	// late, if not nil, is what keeps each call of the provider waiting.
-	late    *reason.Error
+	late *reason.Error
+	// during, if not nil, is called once while the provider is asked.
+	during  func()
 	mounter *directoryMounter
 }
 
@@ -95,6 +97,10 @@ func (c *clockwork) Mount(
 		waiting(c.late)
 	}
 	c.asked = append(c.asked, ask{time.Now(), req.GetTargetPath(), req})
+	if during := c.during; during != nil {
+		c.during = nil
+		during()
+	}
 	if c.fail != nil {
 		return nil, c.fail
 	}
@@ -351,6 +357,52 @@ func TestAClassEditArrivesAtOnce(t *testing.T) {
 				}
 				if tc.refresh && strings.Contains(asked[0].request.GetAttributes(), v1.FetchedAfterAttribute) != tc.fresh {
 					t.Fatalf("attributes: %s", asked[0].request.GetAttributes())
+				}
+			})
+		})
+	}
+}
+
+func TestAClassThatChangesWhileAVolumeIsFetched(t *testing.T) {
+	for name, tc := range map[string]struct {
+		refresh bool
+		change  func(*v1.SecretProviderClass)
+		asked   bool
+	}{
+		"edited, first":    {false, func(c *v1.SecretProviderClass) { c.Spec.Parameters["objects"] = "other" }, true},
+		"edited, later":    {true, func(c *v1.SecretProviderClass) { c.Spec.Parameters["objects"] = "other" }, false},
+		"requested, first": {false, func(c *v1.SecretProviderClass) { c.Annotations = map[string]string{v1.RotateAnnotation: "1"} }, true},
+		"requested, later": {true, func(c *v1.SecretProviderClass) { c.Annotations = map[string]string{v1.RotateAnnotation: "1"} }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newClockwork(t)
+				c.run()
+				change := func() {
+					c.setClass(tc.change)
+					c.classes.changed(c.classes.classes["payments/app-kv"], []string{c.publication(0, "").target})
+				}
+				if tc.refresh {
+					c.call(0, "a")
+					c.asks()
+					c.mu.Lock()
+					c.during = change
+					c.mu.Unlock()
+					time.Sleep(testInterval)
+				} else {
+					c.during = change
+					c.call(0, "a")
+				}
+				time.Sleep(time.Second)
+				got := c.asks()
+				if len(got) != 2 || got[1].at.Sub(got[0].at) > time.Second {
+					t.Fatalf("asked %d times, want once more within a second of the change: %v", len(got), got)
+				}
+				if tc.asked != strings.Contains(got[1].request.GetAttributes(), v1.FetchedAfterAttribute) {
+					t.Errorf("asked with %s", got[1].request.GetAttributes())
+				}
+				if m, _ := c.volumes.recall(c.publication(0, "").target); !m.fetchedAfter.IsZero() || len(c.volumes.turned) > 0 {
+					t.Errorf("left over: %v, %v", m.fetchedAfter, c.volumes.turned)
 				}
 			})
 		})

@@ -26,12 +26,15 @@ import (
 // stopTimeout is how long calls in flight may take to end when the driver stops. A call that is cut off is repeated by kubelet.
 const stopTimeout = 10 * time.Second
 
+// socketBuffer is in place of gRPC's two times 32 KiB for each end of a connection, in bytes. Larger messages take more than one system call.
+const socketBuffer = 4 << 10
+
 // socketMode lets only root connect, as which kubelet runs.
 const socketMode = 0o600
 
 // NewCSIServer returns a gRPC server with the driver's CSI services.
 func NewCSIServer(identity *Identity, node *Node, log *slog.Logger) *grpc.Server {
-	server := grpc.NewServer(grpc.ChainUnaryInterceptor(logCalls(log), recoverCalls(log)))
+	server := grpc.NewServer(grpc.ChainUnaryInterceptor(logCalls(log), recoverCalls(log)), grpc.ReadBufferSize(socketBuffer), grpc.WriteBufferSize(socketBuffer))
 	csi.RegisterIdentityServer(server, identity)
 	csi.RegisterNodeServer(server, node)
 	return server
@@ -39,7 +42,7 @@ func NewCSIServer(identity *Identity, node *Node, log *slog.Logger) *grpc.Server
 
 // NewRegistrationServer returns a gRPC server for kubelet's plugin watcher.
 func NewRegistrationServer(r *Registration) *grpc.Server {
-	server := grpc.NewServer(grpc.ChainUnaryInterceptor(recoverCalls(r.Log)))
+	server := grpc.NewServer(grpc.ChainUnaryInterceptor(recoverCalls(r.Log)), grpc.ReadBufferSize(socketBuffer), grpc.WriteBufferSize(socketBuffer))
 	registration.RegisterRegistrationServer(server, r)
 	return server
 }

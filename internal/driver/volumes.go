@@ -45,10 +45,12 @@ type volumes struct {
 	// wake tells the timer that a due time has moved.
 	wake chan struct{}
 	held map[string]*memory
+	// turned is when the class of a volume last changed, until the volume's content is fetched with it.
+	turned map[string]time.Time
 }
 
 func newVolumes() *volumes {
-	return &volumes{held: map[string]*memory{}, wake: make(chan struct{}, 1)}
+	return &volumes{held: map[string]*memory{}, turned: map[string]time.Time{}, wake: make(chan struct{}, 1)}
 }
 
 func (v *volumes) recall(target string) (memory, bool) {
@@ -70,17 +72,49 @@ func (v *volumes) change(target string, how func(*memory)) {
 	v.nudge()
 }
 
-// put begins or replaces the memory of a volume.
+// put begins or replaces the memory of a volume. What came since the volume's content was fetched, and asks for it to be fetched again, stays.
 func (v *volumes) put(target string, m memory) {
 	v.mu.Lock()
-	v.held[target] = &m
+	old := v.held[target]
+	if turned, ok := v.turned[target]; ok && !m.refreshed.IsZero() && !turned.Before(m.refreshed) {
+		m.due = within(time.Second)
+		switch {
+		case old == nil:
+			m.fetchedAfter = turned // it may have been a request
+		case !old.fetchedAfter.Before(m.refreshed):
+			m.fetchedAfter = old.fetchedAfter
+		}
+	}
+	delete(v.turned, target)
+	if old == nil {
+		v.held[target] = &m
+	} else {
+		*old = m // in its place, so that long-lived memories do not wander through the heap
+	}
 	v.mu.Unlock()
 	v.nudge()
+}
+
+// turn notes that the class of volumes has changed, also of those that are being published and have no memory yet.
+func (v *volumes) turn(targets []string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, target := range targets {
+		v.turned[target] = time.Now()
+	}
+}
+
+// gaveUp notes that nothing is being fetched for a volume that was not published.
+func (v *volumes) gaveUp(target string) {
+	v.mu.Lock()
+	delete(v.turned, target)
+	v.mu.Unlock()
 }
 
 func (v *volumes) forget(target string) {
 	v.mu.Lock()
 	delete(v.held, target)
+	delete(v.turned, target)
 	v.mu.Unlock()
 }
 
