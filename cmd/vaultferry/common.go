@@ -9,8 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
-	"runtime"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -71,27 +69,6 @@ func socketPath(endpoint string) (string, error) {
 		return "", fmt.Errorf("--endpoint must be unix:// and a path, not %q", endpoint)
 	}
 	return "/" + strings.TrimLeft(path, "/"), nil
-}
-
-// gcPercent is how much garbage may lie beside what lives before it is collected. What lives in a node's process is a few MiB, so that
-// collecting often costs little, while every MiB is needed on every node.
-const gcPercent = 25
-
-// maxProcs is on how many processors a process runs at most. For each, Go's allocator keeps spans of its own; a large node would pay for dozens of them.
-const maxProcs = 4
-
-// saveMemory trades some processor time for memory. GOGC and GOMAXPROCS in the environment override it. It is called before the work begins.
-func saveMemory(profiles bool, env environment) {
-	if env.getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) > maxProcs {
-		runtime.GOMAXPROCS(maxProcs)
-	}
-	if env.getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-	if !profiles {
-		// The table of allocation samples would take more than a MiB, for nobody.
-		runtime.MemProfileRate = 0
-	}
 }
 
 func serveHTTP(ctx context.Context, addr string, handler http.Handler) error {

@@ -122,6 +122,7 @@ func runDriver(ctx context.Context, f *driverFlags, env environment) error {
 	}
 	log := f.common.logger(env.stderr)
 	saveMemory(f.pprof, env)
+	go giveMemoryBack(ctx)
 	klog.SetSlogLogger(log)
 	config, err := kubeConfig(f.kubeconfig, "driver")
 	if err != nil {

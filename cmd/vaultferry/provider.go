@@ -163,6 +163,7 @@ func runProvider(ctx context.Context, f *providerFlags, env environment) error {
 		return err
 	}
 	saveMemory(f.pprof, env)
+	go giveMemoryBack(ctx)
 	log := f.common.logger(env.stderr)
 	build := telemetry.NewBuild(version)
 	registry := telemetry.NewRegistry("provider", build)

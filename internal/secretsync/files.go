@@ -4,11 +4,12 @@ package secretsync
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
+	"sigs.k8s.io/yaml"
 
 	"github.com/vaultferry/vaultferry/internal/reason"
 	"github.com/vaultferry/vaultferry/internal/secret"
@@ -97,40 +98,44 @@ const maxDepth = 6
 
 // eachObject calls visit with the objectName and the objectAlias of everything in text that has both. It knows YAML, and YAML in strings
 // of YAML; what it does not understand it ignores, since only the provider knows the form.
-func eachObject(text string, visit func(name, alias string)) {
-	var document yaml.Node
-	if yaml.Unmarshal([]byte(text), &document) == nil {
-		eachObjectIn(&document, 0, visit)
-	}
-}
+func eachObject(text string, visit func(name, alias string)) { eachObjectIn(text, 0, visit) }
 
-func eachObjectIn(node *yaml.Node, depth int, visit func(name, alias string)) {
+func eachObjectIn(node any, depth int, visit func(name, alias string)) {
 	if depth > maxDepth {
 		return
 	}
-	// Aliases (*x) are not followed, so the work is bounded by the text.
-	if node.Kind == yaml.ScalarNode && strings.Contains(node.Value, "objectAlias") {
-		var inner yaml.Node
-		if yaml.Unmarshal([]byte(node.Value), &inner) == nil && inner.Kind == yaml.DocumentNode {
-			eachObjectIn(&inner, depth+2, visit)
+	switch node := node.(type) {
+	case string:
+		// Anchors (&x) and aliases (*x) are not followed, so that the work is bounded by the text.
+		if !strings.Contains(node, "objectAlias") || strings.Contains(node, "&") && strings.Contains(node, "*") {
+			return
 		}
-		return
-	}
-	if node.Kind == yaml.MappingNode {
-		var name, alias string
-		for i := 0; i+1 < len(node.Content); i += 2 {
-			switch node.Content[i].Value {
-			case "objectName":
-				name = strings.TrimSpace(node.Content[i+1].Value)
-			case "objectAlias":
-				alias = strings.TrimSpace(node.Content[i+1].Value)
-			}
+		var inner any
+		if yaml.Unmarshal([]byte(node), &inner) == nil && inner != node {
+			eachObjectIn(inner, depth+1, visit)
 		}
+	case []any:
+		for _, child := range node {
+			eachObjectIn(child, depth+1, visit)
+		}
+	case map[string]any:
+		name, alias := scalar(node["objectName"]), scalar(node["objectAlias"])
 		if name != "" && alias != "" {
 			visit(name, alias)
 		}
+		for _, key := range slices.Sorted(maps.Keys(node)) {
+			eachObjectIn(node[key], depth+1, visit)
+		}
 	}
-	for _, child := range node.Content {
-		eachObjectIn(child, depth+1, visit)
+}
+
+// scalar returns the text of a value, "" for what has none.
+func scalar(value any) string {
+	switch value := value.(type) {
+	case string:
+		return strings.TrimSpace(value)
+	case bool, float64:
+		return fmt.Sprint(value)
 	}
+	return ""
 }
