@@ -126,20 +126,16 @@ func (b *builder) credentialLink(link Link) Link {
 		return link
 	}
 	subject, issuer := b.subject(), b.azure.issuer
-	problem := reason.FederatedCredentialMissing
-	nearest := ""
+	problem, nearest, best := reason.FederatedCredentialMissing, "", strange
 	for _, credential := range b.azure.identity.Credentials {
-		audience := slices.Contains(credential.Audiences, entra.DefaultAudience)
-		switch {
-		case credential.Subject == subject && audience && (issuer == "" || credential.Issuer == issuer):
+		fit := fitOf(credential, subject, issuer)
+		if fit == trusted {
 			link.State, link.Detail = OK, "credential "+credential.Name+" of "+b.azure.identity.Name+" trusts it"
 			return link
-		case credential.Subject != subject && (issuer == "" || credential.Issuer == issuer):
-			problem, nearest = reason.FederatedSubjectMismatch, fmt.Sprintf("credential %s has subject %s", credential.Name, credential.Subject)
-		case credential.Subject == subject && issuer != "" && credential.Issuer != issuer:
-			problem, nearest = reason.FederatedIssuerMismatch, fmt.Sprintf("credential %s has issuer %s", credential.Name, credential.Issuer)
-		case credential.Subject == subject:
-			problem, nearest = reason.FederatedAudienceMismatch, fmt.Sprintf("credential %s has audience %s", credential.Name, strings.Join(credential.Audiences, ", "))
+		}
+		if fit > best {
+			best = fit
+			problem, nearest = fit.problem(credential)
 		}
 	}
 	link.State, link.Reason = Broken, problem.Name
@@ -158,6 +154,46 @@ func (b *builder) credentialLink(link Link) Link {
 		" --identity-name " + b.azure.identity.Name + " --resource-group " + b.azure.identity.ResourceGroup + " --issuer " + issuer +
 		" --subject " + subject + " --audience " + entra.DefaultAudience
 	return link
+}
+
+// fit is how near a federated credential comes to trusting a token.
+type fit int
+
+const (
+	strange fit = iota
+	otherSubject
+	otherIssuer
+	otherAudience
+	trusted
+)
+
+// fitOf judges a credential. An issuer that is not known is taken for the right one.
+func fitOf(credential arm.FederatedCredential, subject, issuer string) fit {
+	sameIssuer := issuer == "" || credential.Issuer == issuer
+	switch {
+	case credential.Subject != subject && !sameIssuer:
+		return strange
+	case credential.Subject != subject:
+		return otherSubject
+	case !sameIssuer:
+		return otherIssuer
+	case !slices.Contains(credential.Audiences, entra.DefaultAudience):
+		return otherAudience
+	}
+	return trusted
+}
+
+// problem says what is wrong with a credential that does not fit, and what it has instead.
+func (f fit) problem(credential arm.FederatedCredential) (problem reason.Reason, has string) {
+	switch f {
+	case otherSubject:
+		return reason.FederatedSubjectMismatch, fmt.Sprintf("credential %s has subject %s", credential.Name, credential.Subject)
+	case otherIssuer:
+		return reason.FederatedIssuerMismatch, fmt.Sprintf("credential %s has issuer %s", credential.Name, credential.Issuer)
+	case otherAudience:
+		return reason.FederatedAudienceMismatch, fmt.Sprintf("credential %s has audience %s", credential.Name, strings.Join(credential.Audiences, ", "))
+	}
+	return reason.FederatedCredentialMissing, ""
 }
 
 // roles are those that the objects of a vault need.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/vaultferry/vaultferry/internal/classrule"
 	"github.com/vaultferry/vaultferry/internal/consumption"
@@ -18,44 +19,58 @@ import (
 
 // secretLinks are the Secrets that the class asks for.
 func (b *builder) secretLinks(c *Chain) {
-	problems := map[string]failure{}
-	if b.m.Class.Spec.Provider == "azure" {
-		for _, p := range secretsync.Check(b.m.Class, foreseen(b.checked)) {
-			if _, has := problems[entryOf(p.Field)]; !has {
-				problems[entryOf(p.Field)] = failure{p.Err.Reason.Name, p.Err.Error()}
-			}
-		}
-	}
-	told := unsynced(b.m.Status)
+	problems, told := b.secretProblems(), unsynced(b.m.Status)
 	for i, object := range b.m.Class.Spec.SecretObjects {
 		if object == nil {
 			continue
 		}
+		entry := fmt.Sprintf("secretObjects[%d]", i)
 		link := Link{Kind: SecretLink, Name: object.SecretName, State: Unknown, Detail: plural(len(object.Data), "key", "keys")}
-		found := b.m.Secrets[object.SecretName]
-		problem, wrong := problems[fmt.Sprintf("spec.secretObjects[%d]", i)]
+		problem, wrong := problems["spec."+entry]
 		switch {
-		case told != nil && (strings.Contains(told.message, object.SecretName) || strings.Contains(told.message, fmt.Sprintf("secretObjects[%d]", i)) || len(b.m.Class.Spec.SecretObjects) == 1):
+		case told != nil && (strings.Contains(told.message, object.SecretName) || strings.Contains(told.message, entry) || len(b.m.Class.Spec.SecretObjects) == 1):
 			b.breakSecret(&link, *told)
 		case wrong:
 			b.breakSecret(&link, problem)
-		case b.m.SecretsUnread != nil:
-			link.Detail += "; you may not read Secrets"
-		case found != nil && found.Labels["secrets-store.csi.k8s.io/managed"] != "true":
-			b.breakSecret(&link, failure{"SecretNotOurs", "SecretNotOurs: Secret " + object.SecretName + " belongs to somebody else, so it is left alone; choose another secretName, or delete it"})
-		case found != nil:
-			link.State = OK
-			if at := mounts.WrittenAt(found); !at.IsZero() {
-				link.Detail += ", last written " + at.UTC().Format(time.RFC3339)
-			}
-		case b.works() && b.failure() == nil && b.m.Pod != nil && !b.m.Planned:
-			link.State = Warning
-			link.Message = "the volume is mounted and the Secret is not there: the driver makes Secrets where the chart is installed with syncSecret.enabled=true"
-			link.Fix = "kubectl vaultferry doctor"
-		case b.m.Pod == nil:
-			link.Detail += "; it is made when the first pod mounts the class, and goes with the last"
+		default:
+			b.judgeSecret(&link, b.m.Secrets[object.SecretName])
 		}
 		c.add(link)
+	}
+}
+
+// secretProblems are what is wrong with entries of the class's secretObjects, by their place.
+func (b *builder) secretProblems() map[string]failure {
+	problems := map[string]failure{}
+	if b.m.Class.Spec.Provider != "azure" {
+		return problems
+	}
+	for _, p := range secretsync.Check(b.m.Class, foreseen(b.checked)) {
+		if _, has := problems[entryOf(p.Field)]; !has {
+			problems[entryOf(p.Field)] = failure{p.Err.Reason.Name, p.Err.Error()}
+		}
+	}
+	return problems
+}
+
+// judgeSecret says what there is of a Secret that the class asks for; found is nil where there is none.
+func (b *builder) judgeSecret(link *Link, found *metav1.PartialObjectMetadata) {
+	switch {
+	case b.m.SecretsUnread != nil:
+		link.Detail += "; you may not read Secrets"
+	case found != nil && found.Labels["secrets-store.csi.k8s.io/managed"] != "true":
+		b.breakSecret(link, failure{"SecretNotOurs", "SecretNotOurs: Secret " + link.Name + " belongs to somebody else, so it is left alone; choose another secretName, or delete it"})
+	case found != nil:
+		link.State = OK
+		if at := mounts.WrittenAt(found); !at.IsZero() {
+			link.Detail += ", last written " + at.UTC().Format(time.RFC3339)
+		}
+	case b.works() && b.failure() == nil && b.m.Pod != nil && !b.m.Planned:
+		link.State = Warning
+		link.Message = "the volume is mounted and the Secret is not there: the driver makes Secrets where the chart is installed with syncSecret.enabled=true"
+		link.Fix = "kubectl vaultferry doctor"
+	case b.m.Pod == nil:
+		link.Detail += "; it is made when the first pod mounts the class, and goes with the last"
 	}
 }
 
