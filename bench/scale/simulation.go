@@ -124,7 +124,7 @@ func (s *simulation) start(ctx context.Context, configs []nodeConfig) error {
 	s.nodes = make([]*hollow, 0, len(configs))
 	p := phase{Name: name, Arithmetic: load.Start(s.Cluster), MoreReads: load.MostClassReads(s.Cluster)}
 	// The first rounds of refreshes come while others still start.
-	p.Steady, p.lead = load.Steady(s.Cluster), (s.ramp+s.Round())/2
+	p.Steady, p.lead = load.Steady(s.Cluster), s.ramp/2+s.Interval/20
 	return s.phase(ctx, p, func(ctx context.Context) error {
 		for _, c := range configs {
 			h, err := startHollow(ctx, c)

@@ -157,6 +157,9 @@ func (n *Node) remember(ctx context.Context, p publication, done outcome, fetche
 	}
 	if interval := n.intervalOf(done.class); interval > 0 {
 		m.due, m.interval = before(interval), interval
+		if done.first {
+			m.due = inTurn(n.ID+"/"+p.classKey(), interval)
+		}
 	}
 	if old, _ := n.volumes.recall(p.target); slices.Equal(old.versions, m.versions) {
 		m.versions = old.versions

@@ -154,7 +154,15 @@ func TestEachVolumeIsRefreshedOncePerInterval(t *testing.T) {
 		for volume := range 20 {
 			c.call(volume, "first")
 		}
-		c.asks()
+		if got := c.asks(); len(got) != 20 {
+			t.Fatalf("%d volumes were fetched", len(got))
+		}
+		// The first refresh comes at a point of the interval that depends on node and class, and for all volumes of the class at once.
+		for since := time.Now(); len(c.asks()) < 20; time.Sleep(time.Second) {
+			if time.Since(since) > testInterval {
+				t.Fatal("no refresh within the interval")
+			}
+		}
 		for round := range 3 {
 			// Kubelet's calls in between bring new tokens and nothing else.
 			time.Sleep(testInterval / 2)
@@ -180,6 +188,25 @@ func TestEachVolumeIsRefreshedOncePerInterval(t *testing.T) {
 		}
 		if events := c.events.all(); len(events) > 0 {
 			t.Errorf("events about nothing: %q", events)
+		}
+	})
+}
+
+func TestFirstRefreshesAreSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const keys, parts = 9000, 9
+		var counts [parts]int
+		for key := range keys {
+			after := time.Until(inTurn(fmt.Sprint("node-", key, "/payments/app-kv"), time.Minute))
+			if after < 6*time.Second || after >= time.Minute {
+				t.Fatalf("after %s", after)
+			}
+			counts[(after-6*time.Second)*parts/(54*time.Second)]++
+		}
+		for part, count := range counts {
+			if count < keys/parts*8/10 || count > keys/parts*12/10 {
+				t.Errorf("%d of %d are in part %d of %d", count, keys, part, parts)
+			}
 		}
 	})
 }

@@ -3,6 +3,7 @@
 package driver
 
 import (
+	"hash/fnv"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -173,6 +174,14 @@ func (v *volumes) waiting(now time.Time) (due int, oldest time.Duration) {
 // ever late.
 func before(d time.Duration) time.Time {
 	return time.Now().Add(d - time.Duration(rand.Int64N(int64(d)/10+1))) //nolint:gosec // no secret depends on it
+}
+
+// inTurn returns a time between a tenth of d and d away, which depends on the key. Nodes that start together, as those of a cluster that was stopped, then
+// do not ask a vault for everything at the same moment in each interval from then on.
+func inTurn(key string, d time.Duration) time.Time {
+	hash := fnv.New64a()
+	hash.Write([]byte(key))
+	return time.Now().Add(d/10 + time.Duration(hash.Sum64()%uint64(d-d/10))) //nolint:gosec // d is positive
 }
 
 // within returns a time at most d away.
