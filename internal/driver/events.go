@@ -25,9 +25,11 @@ const (
 	eventComponent = "secrets-store-csi-driver"
 	// eventQueue is how many events may wait to be written. What comes then is lost, as kubelet's own would be.
 	eventQueue = 500
-	// eventTimeout bounds one request, and eventTries are how often an event is sent to an API server that does not take it, ever later.
-	eventTimeout  = 10 * time.Second
-	eventTries    = 12
+	// eventTimeout bounds one request, and eventTries are how often an event is sent to an API server that cannot be reached, ever later.
+	eventTimeout = 10 * time.Second
+	eventTries   = 12
+	// answeredTries are how often it is sent to one that answers with an error of its own: that may be about this event alone, and others wait.
+	answeredTries = 4
 	eventPause    = time.Second
 	eventPauseMax = 20 * time.Second
 	// longestEvent is the API server's limit of an event's message, in bytes.
@@ -138,7 +140,7 @@ func (e *EventRecorder) write(ctx context.Context, told *toldEvent) {
 		switch {
 		case err == nil, ctx.Err() != nil:
 			return
-		case try == eventTries || isRefusal(err):
+		case try >= triesOf(err):
 			e.log.WarnContext(ctx, "Writing an event", slog.String("pod", told.last.pod.String()), slog.String("event", told.last.reason), slog.Any("error", err))
 			return
 		}
@@ -150,14 +152,17 @@ func (e *EventRecorder) write(ctx context.Context, told *toldEvent) {
 	}
 }
 
-// isRefusal tells an answer that another try would not change, such as that the namespace ends.
-func isRefusal(err error) bool {
+// triesOf is how often an event is sent in all where it failed with err. Most refusals, such as that the namespace ends, another try would not change.
+func triesOf(err error) int {
 	status, answered := err.(apierrors.APIStatus) //nolint:errorlint // what the client returns is not wrapped
 	if !answered {
-		return false
+		return eventTries
 	}
 	code := int(status.Status().Code)
-	return code >= 400 && code < 500 && !apierrors.IsTooManyRequests(err) && !apierrors.IsUnauthorized(err) && !apierrors.IsTimeout(err)
+	if code >= 400 && code < 500 && !apierrors.IsTooManyRequests(err) && !apierrors.IsUnauthorized(err) {
+		return 1
+	}
+	return answeredTries
 }
 
 func (e *EventRecorder) send(ctx context.Context, told *toldEvent) error {

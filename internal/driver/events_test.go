@@ -175,8 +175,9 @@ func TestAnEventWaitsForTheAPIServer(t *testing.T) {
 		logged  string
 	}{
 		"it cannot be reached for a while": {errors.New("connection refused"), time.Minute, []string{"1× A: one", "1× B: two"}, ""},
-		"it is busy":                       {apierrors.NewTooManyRequestsError("later"), time.Minute, []string{"1× A: one", "1× B: two"}, ""},
-		"it is broken":                     {apierrors.NewInternalError(errors.New("etcd")), time.Minute, []string{"1× A: one", "1× B: two"}, ""},
+		"it is busy":                       {apierrors.NewTooManyRequestsError("later"), 5 * time.Second, []string{"1× A: one", "1× B: two"}, ""},
+		"it is broken":                     {apierrors.NewInternalError(errors.New("etcd")), 5 * time.Second, []string{"1× A: one", "1× B: two"}, ""},
+		"it is broken for long":            {apierrors.NewInternalError(errors.New("webhook")), 8 * time.Second, []string{"1× B: two"}, "webhook"},
 		"it refuses":                       {apierrors.NewForbidden(events, "", errors.New("no right")), time.Second, []string{"1× B: two"}, "no right"},
 		"it is gone for very long":         {errors.New("connection refused"), 5 * time.Minute, []string{"1× B: two"}, "connection refused"},
 	} {
