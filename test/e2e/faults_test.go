@@ -242,7 +242,7 @@ func (f *strained) upgradeWithSurge() {
 
 // reboot ends all of the node at once and starts it again: mounts are gone, the API server's objects are not. The emulator forgets with its node.
 func (f *strained) reboot() {
-	f.watch.rebooted()
+	up := f.watch.reboots()
 	record, err := os.ReadFile(filepath.Join("/var/lib/vaultferry-cluster", f.name, "supervisor.json"))
 	if err != nil {
 		f.t.Fatal(err)
@@ -255,6 +255,7 @@ func (f *strained) reboot() {
 		f.t.Fatal(err)
 	}
 	f.must(f.cluster("up", "--timeout", "5m", "--audit-log"))
+	up()
 	f.eventually("the emulator to be back, and filled", 3*time.Minute, func() (bool, string) {
 		err := f.fillVault()
 		return err == nil, fmt.Sprint(err)

@@ -28,8 +28,9 @@ type watch struct {
 	// looks counts how often there was something to look at.
 	looks    int
 	breaches []string
-	// away says that the node has just been rebooted: until a file is back, it may be missing.
+	// away says that the node has just been rebooted: until a file is back, it may be missing. While it is down, what is seen is from before.
 	away map[string]bool
+	down bool
 }
 
 func newWatch(f *strained) *watch {
@@ -56,11 +57,18 @@ func (w *watch) steady() []string {
 	return uids
 }
 
-func (w *watch) rebooted() {
+// reboots is called before the node goes down; the returned function, when it is up again.
+func (w *watch) reboots() (up func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.down = true
 	for uid := range w.files {
 		w.away[uid] = true
+	}
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.down = false
 	}
 }
 
@@ -127,7 +135,9 @@ func (w *watch) lookAtFiles() {
 			w.breach("a file went back from value %d to %d", before, number)
 		default:
 			w.files[uid] = number
-			delete(w.away, uid)
+			if !w.down {
+				delete(w.away, uid)
+			}
 		}
 	}
 }
