@@ -54,8 +54,21 @@ func (b *bench) publishAll(ctx context.Context, n *node, w workload, pods []*pod
 	return errors.Join(err, c.First)
 }
 
-// refreshOnce makes all volumes due at the same moment, and measures until the last is refreshed and holds what is in the vault.
+// refreshOnce makes all volumes due at the same moment, and measures until the last is refreshed and holds what is in the vault. A refresh that was under
+// way when the driver was made to stand still ends with what it had read before, and its volume is refreshed again an interval later: such a measurement
+// is made anew.
 func (b *bench) refreshOnce(ctx context.Context, n *node, w workload, pods []*pod, name string, changed int) (*result, error) {
+	const tries = 5
+	for try := 1; ; try++ {
+		r, err := b.refreshDue(ctx, n, w, pods, name, changed)
+		if err != nil || !n.ours() || r.Took < 0.8*milliseconds(b.options.interval) || try == tries {
+			return r, err
+		}
+		b.results = b.results[:len(b.results)-1]
+	}
+}
+
+func (b *bench) refreshDue(ctx context.Context, n *node, w workload, pods []*pod, name string, changed int) (*result, error) {
 	if _, err := b.settled(ctx, n); err != nil {
 		return nil, err
 	}
@@ -91,6 +104,9 @@ func (b *bench) refreshOnce(ctx context.Context, n *node, w workload, pods []*po
 // the last. Another driver is not stopped: it refreshes when kubelet repeats its call.
 func (b *bench) allDue(ctx context.Context, n *node) (resume func(context.Context, workload, []*pod) error, err error) {
 	if n.ours() {
+		if err := b.noneDue(ctx); err != nil {
+			return nil, err
+		}
 		err = n.driver.Pause()
 	}
 	if err != nil {
@@ -110,6 +126,23 @@ func (b *bench) allDue(ctx context.Context, n *node) (resume func(context.Contex
 		}
 		return b.waitRefreshed(ctx, w.Volumes)
 	}, nil
+}
+
+// noneDue waits for a moment in which no volume is due, but not for long.
+func (b *bench) noneDue(ctx context.Context) error {
+	for began := time.Now(); time.Since(began) < b.options.interval; {
+		text, err := get(ctx, driverMetrics)
+		if err != nil {
+			return err
+		}
+		if lab.Sum(lab.Samples(text, "vaultferry_refresh_queue_depth")) == 0 {
+			return nil
+		}
+		if err := sleep(ctx, 2*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // waitRefreshed waits until the driver, which stood still for longer than the interval, has refreshed all of so many volumes.

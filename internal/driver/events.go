@@ -24,7 +24,7 @@ const (
 	// eventComponent is the component that the driver's events name.
 	eventComponent = "secrets-store-csi-driver"
 	// eventQueue is how many events may wait to be written. What comes then is lost, as kubelet's own would be.
-	eventQueue = 500
+	eventQueue = 2000
 	// eventTimeout bounds one request, and eventTries are how often an event is sent to an API server that cannot be reached, ever later.
 	eventTimeout = 10 * time.Second
 	eventTries   = 12
@@ -50,11 +50,13 @@ type EventRecorder struct {
 	writer eventWriter
 	node   string
 	log    *slog.Logger
-	queue  chan podEvent
 	done   chan struct{}
+	// wake tells of an event that waits, or of the end.
+	wake chan struct{}
 
-	mu     sync.Mutex
-	closed bool
+	mu      sync.Mutex
+	waiting []podEvent
+	closed  bool
 }
 
 // podEvent is what is to be told about a pod.
@@ -70,7 +72,7 @@ func NewEventRecorder(ctx context.Context, kube *Kube, node string, log *slog.Lo
 }
 
 func newEventRecorder(ctx context.Context, writer eventWriter, node string, log *slog.Logger) *EventRecorder {
-	e := &EventRecorder{writer: writer, node: node, log: log, queue: make(chan podEvent, eventQueue), done: make(chan struct{})}
+	e := &EventRecorder{writer: writer, node: node, log: log, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go e.run(ctx)
 	return e
 }
@@ -78,11 +80,9 @@ func newEventRecorder(ctx context.Context, writer eventWriter, node string, log 
 // Close stops the recorder once what waits is written, or its context has ended.
 func (e *EventRecorder) Close() {
 	e.mu.Lock()
-	if !e.closed {
-		e.closed = true
-		close(e.queue)
-	}
+	e.closed = true
 	e.mu.Unlock()
+	e.nudge()
 	<-e.done
 }
 
@@ -101,14 +101,35 @@ func (e *EventRecorder) record(event podEvent) {
 	event.at = time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.closed {
-		return
-	}
-	select {
-	case e.queue <- event:
-	default:
+	switch {
+	case e.closed:
+	case len(e.waiting) == eventQueue:
 		e.log.Warn("Leaving out an event, since too many wait to be written", slog.String("pod", event.pod.String()), slog.String("event", event.reason))
+	default:
+		e.waiting = append(e.waiting, event)
+		e.nudge()
 	}
+}
+
+func (e *EventRecorder) nudge() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// next takes the first event that waits. more is false once the recorder is closed and nothing waits.
+func (e *EventRecorder) next() (event podEvent, found, more bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.waiting) == 0 {
+		return podEvent{}, false, !e.closed
+	}
+	event = e.waiting[0]
+	if e.waiting = e.waiting[1:]; len(e.waiting) == 0 {
+		e.waiting = nil // with the room of all that has waited
+	}
+	return event, true, true
 }
 
 // fit cuts a message to what the API server takes.
@@ -117,17 +138,20 @@ func fit(message string) string { return bounded(message, longestEvent-len("…"
 func (e *EventRecorder) run(ctx context.Context) {
 	defer close(e.done)
 	budget := newEventBudget()
-	for {
-		select {
-		case <-ctx.Done():
+	for ctx.Err() == nil {
+		event, found, more := e.next()
+		switch {
+		case !more:
 			return
-		case event, more := <-e.queue:
-			if !more {
-				return
-			}
+		case found:
 			if told := budget.spend(event); told != nil {
 				e.write(ctx, told)
 			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-e.wake:
 		}
 	}
 }
