@@ -61,7 +61,6 @@ func TestNamesAreThoseOfKubernetes(t *testing.T) {
 		}
 	}
 	for ours, theirs := range map[core.SecretType]corev1.SecretType{
-		core.SecretTypeOpaque: corev1.SecretTypeOpaque, core.SecretTypeServiceAccountToken: corev1.SecretTypeServiceAccountToken,
 		core.SecretTypeDockercfg: corev1.SecretTypeDockercfg, core.SecretTypeDockerConfigJson: corev1.SecretTypeDockerConfigJson,
 		core.SecretTypeBasicAuth: corev1.SecretTypeBasicAuth, core.SecretTypeSSHAuth: corev1.SecretTypeSSHAuth, core.SecretTypeTLS: corev1.SecretTypeTLS,
 	} {

@@ -25,13 +25,11 @@ type SecretType string
 
 // The types of Secrets whose keys the API server checks.
 const (
-	SecretTypeOpaque              SecretType = "Opaque"
-	SecretTypeServiceAccountToken SecretType = "kubernetes.io/service-account-token"
-	SecretTypeDockercfg           SecretType = "kubernetes.io/dockercfg"
-	SecretTypeDockerConfigJson    SecretType = "kubernetes.io/dockerconfigjson" //nolint:revive,staticcheck // as in k8s.io/api/core/v1
-	SecretTypeBasicAuth           SecretType = "kubernetes.io/basic-auth"
-	SecretTypeSSHAuth             SecretType = "kubernetes.io/ssh-auth"
-	SecretTypeTLS                 SecretType = "kubernetes.io/tls"
+	SecretTypeDockercfg        SecretType = "kubernetes.io/dockercfg"
+	SecretTypeDockerConfigJson SecretType = "kubernetes.io/dockerconfigjson" //nolint:revive,staticcheck // as in k8s.io/api/core/v1
+	SecretTypeBasicAuth        SecretType = "kubernetes.io/basic-auth"
+	SecretTypeSSHAuth          SecretType = "kubernetes.io/ssh-auth"
+	SecretTypeTLS              SecretType = "kubernetes.io/tls"
 )
 
 // The keys of those types.

@@ -43,15 +43,15 @@ func NewKube(config *rest.Config) (*Kube, error) {
 		c.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 		return rest.RESTClientFor(c)
 	}
-	core, err := client("/api", core.SchemeGroupVersion)
+	coreClient, err := client("/api", core.SchemeGroupVersion)
 	if err != nil {
 		return nil, fmt.Errorf("making the API client: %w", err)
 	}
-	classes, err := client("/apis", v1.GroupVersion())
+	classesClient, err := client("/apis", v1.GroupVersion())
 	if err != nil {
 		return nil, fmt.Errorf("making the API client: %w", err)
 	}
-	return &Kube{core: core, classes: classes, config: config}, nil
+	return &Kube{core: coreClient, classes: classesClient, config: config}, nil
 }
 
 func addSecrets(scheme *runtime.Scheme) error {
