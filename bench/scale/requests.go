@@ -11,7 +11,8 @@ import (
 	"github.com/vaultferry/vaultferry/bench/internal/lab"
 )
 
-// requests are by verb and resource, such as "PUT secretproviderclasspodstatuses".
+// requests are by verb and resource, such as "PUT secretproviderclasspodstatuses"; those that the API server refused, with the code of its answer too, such as
+// "PUT secretproviderclasspodstatuses 429".
 type requests map[string]float64
 
 func (r requests) since(before requests) requests {
@@ -45,14 +46,33 @@ func countRequests(text []byte) requests {
 				continue
 			}
 			if s.Label("subresource") == "" {
-				counted[verb+" "+resource] += s.Value
+				counted[verb+" "+resource+refusal(s.Label("code"))] += s.Value
 			}
 		}
 	}
 	return counted
 }
 
-// reads, writes and watches are what a driver makes of each.
+// refusal is how the name of a refused request ends; "" is for one that was served.
+func refusal(code string) string {
+	if strings.HasPrefix(code, "4") || strings.HasPrefix(code, "5") {
+		return " " + code
+	}
+	return ""
+}
+
+// refused are those that the API server answered with an error: 429 where it has more to do than it can, 504 where it took too long.
+func (r requests) refused() float64 {
+	var sum float64
+	for name, n := range r {
+		if strings.Count(name, " ") > 1 {
+			sum += n
+		}
+	}
+	return sum
+}
+
+// reads, writes and watches are what a driver makes of each, and was served.
 func (r requests) reads() float64 {
 	return r["GET secretproviderclasses"] + r["LIST secretproviderclasses"] + r["GET pods"] + r["GET serviceaccounts"] + r["GET secretproviderclasspodstatuses"]
 }

@@ -75,10 +75,11 @@ apiserver_request_total{code="200",resource="nodes",subresource="",verb="GET"} 3
 apiserver_request_total{code="200",resource="secretproviderclasses",subresource="",verb="WATCH"} 4
 apiserver_longrunning_requests{resource="secretproviderclasses",subresource="",verb="WATCH"} 5
 `))
-	if want := (requests{"GET pods": 13, "WATCH secretproviderclasses": 9}); !maps.Equal(got, want) || got.reads() != 13 || got.watches() != 9 || got.writes() != 0 {
+	want := requests{"GET pods": 12, "GET pods 404": 1, "WATCH secretproviderclasses": 9}
+	if !maps.Equal(got, want) || got.reads() != 12 || got.watches() != 9 || got.writes() != 0 || got.refused() != 1 {
 		t.Fatal(got)
 	}
-	if since := got.since(requests{"GET pods": 13, "WATCH secretproviderclasses": 8}); !maps.Equal(since, requests{"WATCH secretproviderclasses": 1}) {
+	if since := got.since(requests{"GET pods": 12, "GET pods 404": 1, "WATCH secretproviderclasses": 8}); !maps.Equal(since, requests{"WATCH secretproviderclasses": 1}) {
 		t.Fatal(since)
 	}
 }

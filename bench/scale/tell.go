@@ -46,7 +46,7 @@ func (s *simulation) tell(w io.Writer) error {
 
 func header() []string {
 	return []string{
-		"phase", "took", "Key Vault", "most in 10 s", "tokens", "API reads", "API writes", "watches begun", "failed", "CPU API server", "RSS API server", "RSS etcd", "RSS simulation",
+		"phase", "took", "Key Vault", "most in 10 s", "tokens", "API reads", "API writes", "API refused", "watches begun", "failed", "CPU API server", "RSS API server", "RSS etcd", "RSS simulation",
 	}
 }
 
@@ -57,7 +57,7 @@ func (r report) rows() [][]string {
 		rows = append(rows, []string{
 			p.Name, (time.Duration(p.Seconds * float64(time.Second))).Round(time.Second).String(),
 			both(float64(p.Asked.Vault), a.Vault), figure(float64(p.MostInWindow)), both(float64(p.Asked.Tokens), a.Tokens),
-			p.reads(), both(p.API.writes(), a.Writes), both(p.API.watches(), a.Watches), figure(float64(p.Failed)),
+			p.reads(), both(p.API.writes(), a.Writes), figure(p.API.refused()), both(p.API.watches(), a.Watches), figure(float64(p.Failed)),
 			fmt.Sprintf("%.0f s", p.ServerCPU), inMiB(p.ServerMemory), inMiB(p.EtcdMemory), inMiB(p.OurMemory),
 		})
 	}
