@@ -50,7 +50,7 @@ func TestProviderThatWritesByItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := restarted.publishLocked(t.Context(), p); err != nil {
+		if _, err := restarted.publishLocked(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -61,7 +61,7 @@ func TestProviderThatWritesByItself(t *testing.T) {
 	// A provider that has learned to return files takes over.
 	h.provider.set(answerWith(map[string]string{"own": "returned"}))
 	restarted.volumes.change(p.target, func(m *memory) { m.due = time.Now() })
-	if err := restarted.publishLocked(t.Context(), p); err != nil {
+	if _, err := restarted.publishLocked(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
 	if got := read(t, req, "own"); got != "returned" {

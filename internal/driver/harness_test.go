@@ -186,8 +186,8 @@ func (m *countingMounter) cleanUp(t *testing.T, target string) {
 type directoryMounter struct {
 	mu      sync.Mutex
 	mounted map[string]bool
-	// fail is what looking at a mount point fails with.
-	fail error
+	// fail is what looking at a mount point fails with, failRemove what an unmount does.
+	fail, failRemove error
 }
 
 func (m *directoryMounter) Mounted(target string) (bool, error) {
@@ -202,6 +202,12 @@ func (m *directoryMounter) set(fail error) {
 	m.fail = fail
 }
 
+func (m *directoryMounter) setRemove(fail error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failRemove = fail
+}
+
 func (m *directoryMounter) Mount(target string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -212,6 +218,9 @@ func (m *directoryMounter) Mount(target string) error {
 func (m *directoryMounter) Remove(target string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.failRemove != nil {
+		return m.failRemove
+	}
 	delete(m.mounted, target)
 	return os.RemoveAll(target)
 }

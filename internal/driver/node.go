@@ -122,26 +122,29 @@ func (n *Node) NodePublishVolume(ctx context.Context, req *csi.NodePublishVolume
 	start := time.Now()
 	defer n.Rush.begin()()
 	p, err := parsePublish(req)
+	var provider string
 	if err == nil {
-		err = n.publishLocked(ctx, p)
+		provider, err = n.publishLocked(ctx, p)
 	}
-	m, _ := n.volumes.recall(p.target)
-	n.Metrics.published(time.Since(start), outcome{class: m.class}.provider(), err)
+	n.Metrics.published(time.Since(start), provider, err)
 	if err != nil {
 		return nil, err
 	}
 	return &csi.NodePublishVolumeResponse{}, nil
 }
 
-func (n *Node) publishLocked(ctx context.Context, p publication) error {
+func (n *Node) publishLocked(ctx context.Context, p publication) (provider string, err error) {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) > 2*replyMargin {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-replyMargin))
 		defer cancel()
 	}
+	if provider, ok := n.noted(p); ok {
+		return provider, nil
+	}
 	unlock, err := n.locks.lock(ctx, p.target)
 	if err != nil {
-		return reason.New(reason.ProviderTimeout, "", "waiting for an earlier call for the same volume: %w", err)
+		return "", reason.New(reason.ProviderTimeout, "", "waiting for an earlier call for the same volume: %w", err)
 	}
 	defer unlock()
 	return n.publish(ctx, p)
@@ -161,6 +164,7 @@ func (n *Node) NodeUnpublishVolume(ctx context.Context, req *csi.NodeUnpublishVo
 }
 
 func (n *Node) unpublishLocked(ctx context.Context, target string) error {
+	defer n.volumes.end(target)()
 	unlock, err := n.locks.lock(ctx, target)
 	if err != nil {
 		return reason.New(reason.MountFailed, "", "waiting for an earlier call for the same volume: %w", err)

@@ -138,7 +138,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		"kubelet publishes": func(t *rapid.T) {
 			v := volume(t)
 			was := m.mounted(v)
-			err := m.publishLocked(context.Background(), m.publication(v, "t"))
+			_, err := m.publishLocked(context.Background(), m.publication(v, "t"))
 			switch {
 			case err != nil && was:
 				t.Fatalf("a volume that was mounted fails: %v", err)
@@ -279,7 +279,7 @@ func (m *machine) settle(t *rapid.T) {
 	m.apiFails(nil)
 	for range 2 {
 		for v := range m.seen {
-			if err := m.publishLocked(context.Background(), m.publication(v, "t")); err != nil {
+			if _, err := m.publishLocked(context.Background(), m.publication(v, "t")); err != nil {
 				t.Fatal(err)
 			}
 		}

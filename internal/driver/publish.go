@@ -42,35 +42,58 @@ type Classes interface {
 	Notify(changed func(class *v1.SecretProviderClass, targets []string))
 }
 
-// publish brings the volume to published. The caller holds the lock of the target path.
-func (n *Node) publish(ctx context.Context, p publication) error {
+// publish brings the volume to published, and tells its provider as far as that is known. The caller holds the lock of the target path.
+func (n *Node) publish(ctx context.Context, p publication) (provider string, err error) {
 	from, err := n.stateOf(p.target)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if from == published {
-		m, fresh := n.heard(p)
-		switch {
-		case m.isDue(time.Now()):
-			n.refresh(ctx, p)
-		case fresh:
-			n.takeOver(ctx, p)
-		}
-		return nil
+		n.publishAgain(ctx, p)
+		m, _ := n.volumes.recall(p.target)
+		return outcome{class: m.class}.provider(), nil
 	}
+	n.volumes.try(p.target, n.Classes.Release)
 	started := time.Now()
 	done, err := n.bring(ctx, p, from)
 	if err == nil {
 		n.remember(ctx, p, done, started)
 		n.tellMismatches(ctx, p, done.class)
-		return nil
+		return done.provider(), nil
 	}
 	n.volumes.gaveUp(p.target)
 	if cleanErr := n.Mounter.Remove(p.target); cleanErr != nil {
 		n.Log.WarnContext(ctx, "Removing a volume whose publish failed", slog.Any("error", cleanErr), slog.String("target", p.target))
 	}
 	n.Status.Report(Report{Pod: p.pod, Class: p.class, Target: p.target, NotMounted: true, Failure: known(err)})
-	return err
+	return done.provider(), err
+}
+
+// noted takes kubelet's call for a published volume whose refresh is under way. It does not wait for that: while kubelet's call lasts, kubelet does not end
+// the volume of a pod that is gone.
+func (n *Node) noted(p publication) (provider string, ok bool) {
+	if !n.volumes.refreshing(p.target) {
+		return "", false
+	}
+	if from, err := n.stateOf(p.target); err != nil || from != published {
+		return "", false
+	}
+	n.volumes.change(p.target, func(m *memory) { m.publication = p })
+	m, _ := n.volumes.recall(p.target)
+	return outcome{class: m.class}.provider(), true
+}
+
+// publishAgain is for kubelet's repeated calls for a volume that is published.
+func (n *Node) publishAgain(ctx context.Context, p publication) {
+	m, ofEarlier := n.heard(p)
+	switch {
+	case m.isDue(time.Now()):
+		ctx, cancel := context.WithTimeout(ctx, kubeletPatience)
+		defer cancel()
+		n.refresh(ctx, p)
+	case ofEarlier:
+		n.takeOver(ctx, p)
+	}
 }
 
 // takeOver learns what it can about a volume that an earlier process published, so that its Secrets and its class are looked after again.

@@ -4,6 +4,7 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -21,10 +22,13 @@ import (
 const (
 	// refreshWorkers is how many volumes the timer refreshes side by side.
 	refreshWorkers = 8
-	// refreshTimeout bounds one refresh by the timer.
-	refreshTimeout = time.Minute
-	// retryFirst is the delay after the first refresh that failed; it doubles up to the interval.
+	// refreshTimeout bounds one refresh by the timer, kubeletPatience one by kubelet's call.
+	refreshTimeout  = time.Minute
+	kubeletPatience = 10 * time.Second
+	// retryFirst is the delay after the first refresh that failed; it doubles up to the interval, or where there is none and somebody has asked, up to
+	// retryAsked.
 	retryFirst = 2 * time.Second
+	retryAsked = 2 * time.Minute
 	// idleWait is how long the timer sleeps where no volume is due.
 	idleWait = time.Hour
 	// minInterval bounds what a class may ask for.
@@ -71,6 +75,8 @@ func (n *Node) refreshByTimer(ctx context.Context, target string) {
 	}()
 	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
+	ctx, done := n.volumes.interruptible(ctx, target)
+	defer done()
 	unlock, err := n.locks.lock(ctx, target)
 	if err != nil {
 		return
@@ -82,7 +88,7 @@ func (n *Node) refreshByTimer(ctx context.Context, target string) {
 	}
 	switch from, err := n.stateOf(target); {
 	case err != nil:
-		n.refreshFailed(ctx, m.publication, m, err)
+		n.refreshFailed(ctx, m.publication, m, failed{err: err, began: time.Now()})
 	case from != published:
 		// Kubelet's next call brings the volume back; until then there is nothing to refresh.
 		n.volumes.change(target, func(m *memory) { m.due = time.Time{} })
@@ -97,9 +103,13 @@ func (n *Node) refresh(ctx context.Context, p publication) {
 	started := time.Now()
 	old, _ := n.volumes.recall(p.target)
 	done, err := n.bring(ctx, p, published)
+	if errors.Is(context.Cause(ctx), errEnding) {
+		return
+	}
+	done.changed = done.changed || old.untold
 	n.Metrics.refreshed(time.Since(started), done.provider(), err, done.changed)
 	if err != nil {
-		n.refreshFailed(ctx, p, old, err)
+		n.refreshFailed(ctx, p, old, failed{outcome: done, err: err, began: started})
 		return
 	}
 	if old.failures > 0 {
@@ -115,24 +125,46 @@ func (n *Node) refresh(ctx context.Context, p publication) {
 	}
 }
 
+// failed is a refresh that failed, with what it had led to before.
+type failed struct {
+	outcome
+	err   error
+	began time.Time
+}
+
 // refreshFailed tells about a refresh that failed and puts off the next. A failure that stays the same is told again after twice as
 // many attempts each time.
-func (n *Node) refreshFailed(ctx context.Context, p publication, old memory, err error) {
-	failure := known(err)
+func (n *Node) refreshFailed(ctx context.Context, p publication, old memory, f failed) {
+	failure := known(f.err)
 	failures := old.failures + 1
 	n.volumes.change(p.target, func(m *memory) {
-		m.failures, m.failing = failures, failure.Error()
-		m.due, m.interval = time.Time{}, 0
-		if interval := n.intervalOf(m.class); interval > 0 || !m.fetchedAfter.IsZero() {
-			m.due = before(retryDelay(failures, max(interval, retryFirst)))
+		m.failing, m.untold = failure.Error(), f.changed
+		if m.prompted.After(f.began) {
+			return // it is due already, for a class that has changed meanwhile
 		}
+		m.failures, m.interval, m.due = failures, 0, n.retryAt(*m, failures, f.class)
 	})
 	n.Status.Report(Report{Pod: p.pod, Class: p.class, Target: p.target, Versions: old.versions, Failure: failure})
 	if failures&(failures-1) == 0 || failure.Error() != old.failing {
 		n.Log.WarnContext(ctx, "Refreshing a volume", slog.String("pod", p.pod.String()), slog.String("class", p.class),
-			slog.Int("failures", failures), slog.Any("error", err))
+			slog.Int("failures", failures), slog.Any("error", f.err))
 		n.Events.Warn(p.pod, mountRotationFailed, failure.Error())
 	}
+}
+
+// retryAt is when to refresh a volume after so many failures, with the class that the last was for, nil if that is not known; zero where nothing asks
+// for it.
+func (n *Node) retryAt(m memory, failures int, class *v1.SecretProviderClass) time.Time {
+	if class == nil {
+		class = m.class
+	}
+	switch interval := n.intervalOf(class); {
+	case interval > 0:
+		return before(retryDelay(failures, max(interval, retryFirst)))
+	case !m.fetchedAfter.IsZero(), m.class != nil && !sameForMounts(m.class, class):
+		return before(retryDelay(failures, retryAsked))
+	}
+	return time.Time{}
 }
 
 // retryDelay is the delay after the given number of failures in a row.
@@ -152,7 +184,7 @@ func (n *Node) remember(ctx context.Context, p publication, done outcome, fetche
 	}
 	n.tell(p, done.content.notices)
 	m := memory{
-		publication: p, class: done.class, versions: done.content.versions, notices: done.content.notices,
+		class: done.class, versions: done.content.versions, notices: done.content.notices,
 		refreshed: fetched, readAt: readAt,
 	}
 	if interval := n.intervalOf(done.class); interval > 0 {
@@ -160,6 +192,9 @@ func (n *Node) remember(ctx context.Context, p publication, done outcome, fetche
 		if done.first {
 			m.due = inTurn(n.ID+"/"+p.classKey(), interval)
 		}
+	}
+	if done.first {
+		m.publication = p // later ones may have been heard of since the refresh began
 	}
 	if old, _ := n.volumes.recall(p.target); slices.Equal(old.versions, m.versions) {
 		m.versions = old.versions
@@ -172,14 +207,14 @@ func (n *Node) remember(ctx context.Context, p publication, done outcome, fetche
 	})
 }
 
-// heard notes kubelet's call for a volume that is published already. One that this process has not published is due within the
-// interval: a restarted driver must not refresh all of a node at once.
-func (n *Node) heard(p publication) (m memory, fresh bool) {
+// heard notes kubelet's call for a volume that is published already, and tells whether its class is not known yet, since an earlier process has published
+// it. Such a one is due within the interval: a restarted driver must not refresh all of a node at once.
+func (n *Node) heard(p publication) (m memory, ofEarlier bool) {
 	m, ok := n.volumes.recall(p.target)
 	if ok {
 		m.publication = p
 		n.volumes.change(p.target, func(m *memory) { m.publication = p })
-		return m, false
+		return m, m.class == nil
 	}
 	m = memory{publication: p}
 	if n.RefreshInterval > 0 {
@@ -217,25 +252,31 @@ func classInterval(class *v1.SecretProviderClass) (*time.Duration, error) {
 
 // classChanged makes the volumes of a class due whose content may differ now.
 func (n *Node) classChanged(class *v1.SecretProviderClass, targets []string) {
-	n.volumes.turn(targets)
+	n.volumes.turn(targets, class)
 	for _, target := range targets {
 		n.volumes.change(target, func(m *memory) {
 			if m.class == nil {
 				return // the refresh that is due after a restart reads the class
 			}
-			asked := m.class.Annotations[v1.RotateAnnotation] != class.Annotations[v1.RotateAnnotation] && class.Annotations[v1.RotateAnnotation] != ""
+			asked := asksAnew(m.class, class)
 			if asked {
 				m.fetchedAfter = time.Now()
 			}
 			switch {
 			case asked || n.RefreshInterval > 0 && !sameForMounts(m.class, class):
-				m.due, m.failures = within(time.Second), 0
+				m.due, m.failures, m.prompted = within(time.Second), 0, time.Now()
 			case !equality.Semantic.DeepEqual(m.class.Spec.SecretObjects, class.Spec.SecretObjects):
 				m.class = class
 				n.Secrets.Resync(n.synced(m.publication, class, m.readAt))
 			}
 		})
 	}
+}
+
+// asksAnew reports whether a class asks for a rotation that it did not ask for before.
+func asksAnew(before, after *v1.SecretProviderClass) bool {
+	asks := after.Annotations[v1.RotateAnnotation]
+	return asks != "" && asks != before.Annotations[v1.RotateAnnotation]
 }
 
 // sameForMounts reports whether two states of a class ask for the same.

@@ -53,13 +53,43 @@ func TestAClassEditArrivesAtOnce(t *testing.T) {
 	}
 }
 
+// Without rotation there is no interval that a request which fails could be retried at.
+func TestARequestThatFailsWithoutRotationIsRetriedEverLessOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClockwork(t)
+		c.RefreshInterval = 0
+		c.run()
+		c.call(0, "t")
+		c.asks()
+		c.set(nil, reason.New(reason.VaultForbidden, "", "may not read"))
+		c.setClass(func(c *v1.SecretProviderClass) { c.Annotations = map[string]string{v1.RotateAnnotation: "now"} })
+		c.classes.changed(c.classes.classes["payments/app-kv"], []string{c.publication(0, "").target})
+		time.Sleep(time.Hour)
+		// Seven tries until the pause is two minutes, and one in each of these, up to a tenth earlier.
+		if asked := len(c.asks()); asked < 30 || asked > 41 {
+			t.Errorf("asked %d times in an hour", asked)
+		}
+		c.set(map[string]string{"db": "two"}, nil)
+		time.Sleep(retryAsked)
+		synctest.Wait()
+		if got := c.holds(0); got != "two" {
+			t.Errorf("after the trouble the file holds %q", got)
+		}
+		c.asks()
+		time.Sleep(time.Hour)
+		if asked := len(c.asks()); asked != 0 {
+			t.Errorf("asked %d times though the request was answered and rotation is off", asked)
+		}
+	})
+}
+
 func TestAClassThatChangesWhileAVolumeIsFetched(t *testing.T) {
 	for name, tc := range map[string]struct {
 		refresh bool
 		change  func(*v1.SecretProviderClass)
 		asked   bool
 	}{
-		"edited, first":    {false, func(c *v1.SecretProviderClass) { c.Spec.Parameters["objects"] = "other" }, true},
+		"edited, first":    {false, func(c *v1.SecretProviderClass) { c.Spec.Parameters["objects"] = "other" }, false},
 		"edited, later":    {true, func(c *v1.SecretProviderClass) { c.Spec.Parameters["objects"] = "other" }, false},
 		"requested, first": {false, func(c *v1.SecretProviderClass) { c.Annotations = map[string]string{v1.RotateAnnotation: "1"} }, true},
 		"requested, later": {true, func(c *v1.SecretProviderClass) { c.Annotations = map[string]string{v1.RotateAnnotation: "1"} }, true},

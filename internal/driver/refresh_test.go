@@ -123,7 +123,7 @@ func (c *clockwork) publication(volume int, token string) publication {
 
 func (c *clockwork) call(volume int, token string) {
 	c.t.Helper()
-	if err := c.publishLocked(c.t.Context(), c.publication(volume, token)); err != nil {
+	if _, err := c.publishLocked(c.t.Context(), c.publication(volume, token)); err != nil {
 		c.t.Fatal(err)
 	}
 }

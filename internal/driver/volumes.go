@@ -3,6 +3,8 @@
 package driver
 
 import (
+	"context"
+	"errors"
 	"hash/fnv"
 	"math/rand/v2"
 	"sync"
@@ -31,9 +33,13 @@ type memory struct {
 	interval time.Duration
 	// fetchedAfter, if not zero, is when somebody asked for a refresh that has not worked yet.
 	fetchedAfter time.Time
+	// prompted is when a change of the class last made the volume due.
+	prompted time.Time
 	// failures counts the refreshes that failed since one worked; failing is the text of the last.
 	failures int
 	failing  string
+	// untold is set where a refresh that failed had changed the files before.
+	untold bool
 	// busy is set while the timer's refresh is under way.
 	busy bool
 }
@@ -46,12 +52,29 @@ type volumes struct {
 	// wake tells the timer that a due time has moved.
 	wake chan struct{}
 	held map[string]*memory
-	// turned is when the class of a volume last changed, until the volume's content is fetched with it.
-	turned map[string]time.Time
+	// turned is what the watch last told of the class of a volume, until the volume's content is fetched after that.
+	turned map[string]turn
+	// unmounted is since when volumes that could not be published wait for kubelet's next try.
+	unmounted map[string]time.Time
+	// underWay ends the timer's refresh of a volume; ending holds the volumes that are being unpublished.
+	underWay map[string]context.CancelCauseFunc
+	ending   map[string]struct{}
 }
 
+// turn is what the watch told of a class, and when.
+type turn struct {
+	at    time.Time
+	class *v1.SecretProviderClass
+}
+
+// errEnding is why a refresh ends for which there is no volume any more.
+var errEnding = errors.New("the volume is being unpublished")
+
 func newVolumes() *volumes {
-	return &volumes{held: map[string]*memory{}, turned: map[string]time.Time{}, wake: make(chan struct{}, 1)}
+	return &volumes{
+		held: map[string]*memory{}, turned: map[string]turn{}, unmounted: map[string]time.Time{}, wake: make(chan struct{}, 1),
+		underWay: map[string]context.CancelCauseFunc{}, ending: map[string]struct{}{},
+	}
 }
 
 func (v *volumes) recall(target string) (memory, bool) {
@@ -73,20 +96,27 @@ func (v *volumes) change(target string, how func(*memory)) {
 	v.nudge()
 }
 
-// put begins or replaces the memory of a volume. What came since the volume's content was fetched, and asks for it to be fetched again, stays.
+// put begins or replaces the memory of a volume. What came since the volume's content was fetched, and asks for it to be fetched again, stays; so does the
+// publication where m has none.
 func (v *volumes) put(target string, m memory) {
 	v.mu.Lock()
 	old := v.held[target]
-	if turned, ok := v.turned[target]; ok && !m.refreshed.IsZero() && !turned.Before(m.refreshed) {
-		m.due = within(time.Second)
+	if old != nil && m.publication.target == "" {
+		m.publication = old.publication
+	}
+	if told, ok := v.turned[target]; ok && !m.refreshed.IsZero() && !told.at.Before(m.refreshed) {
 		switch {
-		case old == nil:
-			m.fetchedAfter = turned // it may have been a request
-		case !old.fetchedAfter.Before(m.refreshed):
+		case old != nil && !old.fetchedAfter.Before(m.refreshed):
 			m.fetchedAfter = old.fetchedAfter
+		case asksAnew(m.class, told.class):
+			m.fetchedAfter = told.at
+		}
+		if !m.fetchedAfter.IsZero() || !sameForMounts(m.class, told.class) {
+			m.due = within(time.Second)
 		}
 	}
 	delete(v.turned, target)
+	delete(v.unmounted, target)
 	if old == nil {
 		v.held[target] = &m
 	} else {
@@ -96,27 +126,83 @@ func (v *volumes) put(target string, m memory) {
 	v.nudge()
 }
 
-// turn notes that the class of volumes has changed, also of those that are being published and have no memory yet.
-func (v *volumes) turn(targets []string) {
+// turn notes what is told of the class of volumes, also of those that are being published and have no memory yet.
+func (v *volumes) turn(targets []string, class *v1.SecretProviderClass) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, target := range targets {
-		v.turned[target] = time.Now()
+		v.turned[target] = turn{time.Now(), class}
 	}
 }
 
-// gaveUp notes that nothing is being fetched for a volume that was not published.
+// try notes that a volume is being published. It releases those that kubelet has long given up: it makes no unpublish call for what was never mounted.
+func (v *volumes) try(target string, release func(target string)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.unmounted, target)
+	for other, since := range v.unmounted {
+		if time.Since(since) > neverMountedFor {
+			release(other)
+			delete(v.unmounted, other)
+			delete(v.turned, other)
+		}
+	}
+}
+
+// gaveUp notes that a volume could not be published, so that nothing is being fetched for it until kubelet's next try.
 func (v *volumes) gaveUp(target string) {
 	v.mu.Lock()
+	defer v.mu.Unlock()
 	delete(v.turned, target)
-	v.mu.Unlock()
+	v.unmounted[target] = time.Now()
 }
 
 func (v *volumes) forget(target string) {
 	v.mu.Lock()
+	defer v.mu.Unlock()
 	delete(v.held, target)
 	delete(v.turned, target)
-	v.mu.Unlock()
+	delete(v.unmounted, target)
+}
+
+// interruptible returns the context of the timer's refresh of a volume, which an unpublish ends. Call done when it is over.
+func (v *volumes) interruptible(ctx context.Context, target string) (refreshing context.Context, done func()) {
+	refreshing, end := context.WithCancelCause(ctx)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if _, ok := v.ending[target]; ok {
+		end(errEnding)
+	}
+	v.underWay[target] = end
+	return refreshing, func() {
+		v.mu.Lock()
+		delete(v.underWay, target)
+		v.mu.Unlock()
+		end(nil)
+	}
+}
+
+// end ends the timer's refresh of a volume that is to be unpublished, and lets none begin until over is called.
+func (v *volumes) end(target string) (over func()) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.ending[target] = struct{}{}
+	if end := v.underWay[target]; end != nil {
+		end(errEnding)
+	}
+	return func() {
+		v.mu.Lock()
+		delete(v.ending, target)
+		v.mu.Unlock()
+		v.nudge() // it may have stayed
+	}
+}
+
+// refreshing reports whether a refresh of the timer is under way.
+func (v *volumes) refreshing(target string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.underWay[target] != nil
 }
 
 func (v *volumes) nudge() {
@@ -140,6 +226,9 @@ func (v *volumes) takeDue(now time.Time, maxWait time.Duration) (targets []strin
 		}
 	}
 	for target, m := range v.held {
+		if _, ok := v.ending[target]; ok {
+			continue
+		}
 		if m.due.After(now) && m.due.Sub(now) <= m.interval/2 && together[m.publication.classKey()] {
 			m.due = now
 		}
