@@ -18,7 +18,8 @@ import (
 const rotateLong = `Ask for the objects of a SecretProviderClass to be fetched again now, and wait until every mount has done so.
 
 The request is the annotation vaultferry.io/rotate-requested-at of the class. The driver of each node sees it at once, passes over what its provider
-holds in memory, and notes it in the pod's status, whether or not a value has changed. It works without --enable-secret-rotation too.`
+holds in memory, and notes it in the pod's status, whether or not a value has changed. It works without
+--enable-secret-rotation too, within an hour of the mount: without it and without sync, kubelet brings no newer token.`
 
 // rotationReport is the machine-readable answer.
 type rotationReport struct {

@@ -33,7 +33,7 @@ func apiChecks() []Check {
 		{"kubernetes-version", groupAPI, "Kubernetes is recent enough", Failed, "upgrade the cluster to Kubernetes 1.30 or later", checkVersion},
 		{
 			"crds", groupAPI, "the kinds of secrets-store.csi.x-k8s.io are installed", Failed,
-			"the half with the CRDs is missing: install the chart with crds.install=true", checkCRDs,
+			"the half with the CRDs is missing: install the chart with crds.enabled=true", checkCRDs,
 		},
 		{
 			"csidriver", groupAPI, "the CSIDriver object has the settings that mounts need", Failed,

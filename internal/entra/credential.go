@@ -82,14 +82,13 @@ func (c *credential) checkAssertion(assertion Assertion) error {
 	if c.identity.Mode != WorkloadIdentity && c.identity.Mode != IdentityBinding {
 		return nil
 	}
-	now := time.Now()
-	if now.Before(assertion.Expires.Add(clockSkew)) {
+	if time.Now().Before(assertion.Expires.Add(clockSkew)) {
 		return nil
 	}
+	// Without the present time: what stays the same is told as the same.
 	return reason.New(reason.TokenExpired,
 		"kubelet sends a new token with its next try; if this persists, compare the clocks of the node and the API server",
-		"the service account token of %q ended at %s, and it is %s",
-		assertion.Subject, assertion.Expires.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+		"by the node's clock, the service account token of %q has ended at %s", assertion.Subject, assertion.Expires.UTC().Format(time.RFC3339))
 }
 
 // share joins the exchange that is under way or starts one. An exchange does not end with the request that began it, because

@@ -28,7 +28,7 @@ func Advice(err error) string {
 		return "The API server does not know you: the credentials of the kubeconfig's context are missing or have ended."
 	case missingKind(err):
 		return "The cluster does not have the kinds of " + v1.Group + ", so the half with the CRDs is not installed. Install the chart with its CRDs\n" +
-			"(value crds.install=true), and look at the rest with `kubectl vaultferry doctor`."
+			"(value crds.enabled=true), and look at the rest with `kubectl vaultferry doctor`."
 	case clientcmd.IsEmptyConfig(err):
 		return "There is no kubeconfig: name one with --kubeconfig or in KUBECONFIG, and look at its contexts with `kubectl config get-contexts`."
 	case unreachable(err):

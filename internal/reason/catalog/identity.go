@@ -37,12 +37,15 @@ func tokenEntries() []Entry {
 		},
 		{
 			Reason:  reason.TokenExpired,
-			Meaning: "The pod's service account token is outside its validity. Kubelet sends a fresh one with every try, so a lasting failure is one of clocks.",
+			Meaning: "The pod's service account token is outside its validity. Kubelet sends a fresh one with every try of a mount, so there a lasting failure is one of clocks.",
 			Causes: []string{
 				"The clock of the node or of the API server is wrong.",
 				"A single try was held up for longer than the token lives.",
+				"A volume that is mounted is fetched again, because somebody asked for it, more than an hour after its mount, and neither rotation nor sync is on: kubelet then brings no new token.",
 			},
 			See: []Step{
+				{"See whether kubelet brings new tokens for what is mounted; `true` where `enableSecretRotation` or `syncSecret.enabled` is set:",
+					"kubectl get csidriver secrets-store.csi.k8s.io --output jsonpath='{.spec.requiresRepublish}'"},
 				{"Compare the node's clock with yours:", "kubectl debug node/<node> --stdin --tty --image=<image with a shell> -- date -u; date -u"},
 				{"See when the node last reported, in the API server's and the node's time:",
 					"kubectl get lease <node> --namespace kube-node-lease --output jsonpath='{.spec.renewTime}'"},
@@ -50,6 +53,7 @@ func tokenEntries() []Entry {
 			Fix: []Step{
 				{"Let the node follow a time server (`chronyc tracking` on the node shows the difference), or replace the node:",
 					"kubectl drain <node> --ignore-daemonsets --delete-emptydir-data"},
+				{"For a request without rotation: turn rotation on, or start the pod anew:", "kubectl rollout restart deployment/<deployment> --namespace <namespace>"},
 			},
 			Retry: Mends,
 		},
