@@ -68,6 +68,9 @@ func TestCommandsOfThePages(t *testing.T) {
 				}
 				program, _, _ := strings.Cut(found[1], " ")
 				ran[program]++
+				if strings.Contains(line, "helm upgrade") && !strings.Contains(line, "--reuse-values") && !strings.Contains(line, "--values") {
+					t.Errorf("%s: %s: sets all other values back to the chart's", block.Where(), line)
+				}
 				shell := exec.CommandContext(t.Context(), "bash", "-euc", line)
 				shell.Dir, shell.Env = root, append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "HOME="+t.TempDir())
 				if out, err := shell.CombinedOutput(); err != nil {
