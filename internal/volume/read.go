@@ -37,18 +37,17 @@ func readOnce(root string) ([]secret.File, time.Time, error) {
 	defer volume.Close()
 	// The payload directory is read by its own name: behind ..data there may be another one at any moment.
 	payload, err := volume.Readlink(dataLink)
-	if errors.Is(err, fs.ErrNotExist) {
-		payload = "."
-	} else if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, time.Time{}, fmt.Errorf("reading the payload link: %w", err)
 	}
-	r := reader{root: volume, base: payload}
-	info, err := volume.Stat(payload)
+	// A provider's own link may end in a slash; no link is the volume itself.
+	r := reader{root: volume, base: path.Clean(payload)}
+	info, err := volume.Stat(r.base)
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("reading volume: %w", err)
 	}
 	r.newest = info.ModTime()
-	if err := r.directory(payload); err != nil {
+	if err := r.directory(r.base); err != nil {
 		return nil, time.Time{}, err
 	}
 	if now, err := volume.Readlink(dataLink); err == nil && now != payload {
@@ -100,7 +99,7 @@ func (r *reader) file(name string, info fs.FileInfo) error {
 	if info.ModTime().After(r.newest) {
 		r.newest = info.ModTime()
 	}
-	visible := strings.TrimPrefix(strings.TrimPrefix(name, r.base), "/")
-	r.files = append(r.files, secret.File{Path: visible, Mode: info.Mode().Perm(), Content: secret.New(content)})
+	// Below ".", names have no such prefix, and may begin with a dot of their own.
+	r.files = append(r.files, secret.File{Path: strings.TrimPrefix(name, r.base+"/"), Mode: info.Mode().Perm(), Content: secret.New(content)})
 	return nil
 }

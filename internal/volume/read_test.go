@@ -63,6 +63,28 @@ func TestReadOfWhatAProviderWrote(t *testing.T) {
 	}
 }
 
+// A name that begins with a dot is a name like any other, whatever the payload link looks like, or whether there is one.
+func TestReadKeepsTheDotsOfNames(t *testing.T) {
+	want := map[string]string{".env": "644 1", ".conf/.x": "644 2", "a/.b": "644 3"}
+	for name, base := range map[string]string{"without a payload link": ".", "..v1": "..v1", "..v1/": "..v1", "./..v1": "..v1", "..v1/of": "..v1/of"} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			for path, content := range map[string]string{".env": "1", ".conf/.x": "2", "a/.b": "3"} {
+				at := filepath.Join(root, base, path)
+				must(t, os.MkdirAll(filepath.Dir(at), 0o755))
+				must(t, os.WriteFile(at, []byte(content), 0o644))
+			}
+			if base != "." {
+				must(t, os.Symlink(name, filepath.Join(root, "..data")))
+			}
+			got, _ := readAll(t, root)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Fatal(diff)
+			}
+		})
+	}
+}
+
 func TestReadOfNothing(t *testing.T) {
 	if _, _, err := (volume.Payload{}).Read(filepath.Join(t.TempDir(), "none")); err == nil {
 		t.Fatal("no error for a volume that is not there")
