@@ -9,6 +9,7 @@
 //	<root>/db-password -> ..data/db-password
 //
 // The rename of ..data is the one step that makes new content visible, so a reader that opens files below ..data sees one
-// complete set or the other, whatever happens to the writer in between. This is the layout of Kubernetes' own Secret volumes
+// complete set or the other, whatever happens to the writer in between. Names are linked before the first switch, so that a volume
+// with ..data has all of its files, and after later ones. What a pod reads stays until then, also where a provider put it. This is the layout of Kubernetes' own Secret volumes
 // and of the Secrets Store CSI driver.
 package volume

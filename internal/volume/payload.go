@@ -32,7 +32,7 @@ type Payload struct {
 }
 
 // Write makes the volume at root hold exactly files, as one atomic switch, and reports whether their paths, contents, modes or group had
-// to change. gid, if not nil, becomes the group of every file, which the group may then read. A volume that already holds all that is left
+// to change; an error after the switch leaves that true. gid, if not nil, becomes the group of every file, which the group may then read. A volume that already holds all that is left
 // untouched. In any other, what was written is read back before Write returns: each file, and the links that lead to it.
 func (p Payload) Write(root string, files []secret.File, gid *int) (changed bool, err error) {
 	w, err := p.open(root, files, gid)
@@ -51,7 +51,7 @@ func (p Payload) Write(root string, files []secret.File, gid *int) (changed bool
 	}
 	// Links and leftovers are put right even if the files were, since a crash may have come between the two.
 	if err := w.tidy(); err != nil {
-		return false, err
+		return !same, err
 	}
 	if !w.touched {
 		return false, nil // files and links have just been read

@@ -37,6 +37,11 @@ func openFolder(path string) (folder, error) {
 	return newFolder(fd, path), nil
 }
 
+// exchange has two entries of any kind change places, in one step.
+func (f folder) exchange(one, other string) error {
+	return f.do("renameat2", one, func(fd int) error { return unix.Renameat2(fd, one, fd, other, unix.RENAME_EXCHANGE) })
+}
+
 func openAt(at int, path string, flags uint64) (fd int, err error) {
 	how := unix.OpenHow{Flags: flags | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS}
 	fd, err = unix.Openat2(at, path, &how)

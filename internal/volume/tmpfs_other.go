@@ -45,3 +45,11 @@ func openFolder(path string) (folder, error) {
 	}
 	return newFolder(fd, path), nil
 }
+
+// exchange puts one entry in the place of another, in two steps.
+func (f folder) exchange(one, other string) error {
+	if err := f.removeAll(other); err != nil {
+		return err
+	}
+	return f.rename(one, other)
+}

@@ -30,6 +30,8 @@ type writer struct {
 	current string
 	// touched is set by the first change.
 	touched bool
+	// linked is set once the visible names are links to the payload.
+	linked bool
 }
 
 func (w *writer) look() (err error) {
@@ -61,23 +63,37 @@ func (w *writer) step(name string) error {
 	return w.Step(name)
 }
 
-// replace writes a new payload directory and switches ..data to it.
+// replace writes a new payload directory and switches ..data to it. Until then, what a running pod reads stays as it is, so that a write which
+// fails costs the pod nothing.
 func (w *writer) replace() error {
-	if err := w.removeForeign(); err != nil {
-		return err
+	read := w.current != "" || w.had(foreignMark)
+	if !read {
+		// What nobody reads yet takes room that the payload may need.
+		if err := w.removeForeign(); err != nil {
+			return err
+		}
 	}
-	// What an unfinished write left takes room that this one may need.
-	if err := w.removeStale(); err != nil {
+	if err := w.removeUnfinished(); err != nil {
 		return err
 	}
 	stamp, err := w.writeStampDir()
 	if err != nil {
 		return err
 	}
+	if !read {
+		// A volume with ..data passes for published after a crash, so that the names must be there before.
+		if err := w.linkNames(); err != nil {
+			return err
+		}
+	}
+	return w.switchTo(stamp)
+}
+
+func (w *writer) switchTo(stamp string) error {
 	if err := w.step("link next"); err != nil {
 		return err
 	}
-	if err := w.link(stamp, dataLinkNext); err != nil {
+	if err := w.linkNext(stamp); err != nil {
 		return fmt.Errorf("linking the new payload: %w", err)
 	}
 	if err := w.step("switch"); err != nil {
@@ -176,10 +192,8 @@ func (w *writer) modeOf(f secret.File) fs.FileMode {
 
 // tidy makes the visible names those of the payload and removes what earlier writes left.
 func (w *writer) tidy() error {
-	for name := range w.plan.names {
-		if err := w.linkName(name); err != nil {
-			return err
-		}
+	if err := w.linkNames(); err != nil {
+		return err
 	}
 	if err := w.removeStaleNames(); err != nil {
 		return err
@@ -187,17 +201,23 @@ func (w *writer) tidy() error {
 	return w.removeStale()
 }
 
+func (w *writer) linkNames() error {
+	if w.linked {
+		return nil
+	}
+	for name := range w.plan.names {
+		if err := w.linkName(name); err != nil {
+			return err
+		}
+	}
+	w.linked = true
+	return nil
+}
+
 func (w *writer) linkName(name string) error {
 	target := dataLink + "/" + name
-	if w.had(name) {
-		switch got, err := w.root.readlink(name); {
-		case err == nil && got == target:
-			return nil
-		case !errors.Is(err, fs.ErrNotExist):
-			if err := w.root.removeAll(name); err != nil {
-				return fmt.Errorf("removing %q, which is in the way: %w", name, err)
-			}
-		}
+	if w.had(name) && w.root.leads(name, target) {
+		return nil
 	}
 	if err := w.step("link name"); err != nil {
 		return err
@@ -208,20 +228,42 @@ func (w *writer) linkName(name string) error {
 	return nil
 }
 
-// link makes a link, in place of whatever has appeared there since the volume was listed.
+// link makes a link, in place of whatever is there. A running pod may read that, so that it goes only when the link can take its place at once.
 func (w *writer) link(target, name string) error {
-	err := w.root.symlink(target, name)
-	if !errors.Is(err, fs.ErrExist) {
+	if err := w.root.symlink(target, name); !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := w.root.removeAll(name); err != nil {
+	if err := w.linkNext(target); err != nil {
 		return err
 	}
-	return w.root.symlink(target, name)
+	if err := w.step("exchange"); err != nil {
+		return err
+	}
+	if err := w.root.exchange(dataLinkNext, name); err != nil {
+		return err
+	}
+	if err := w.step("remove exchanged"); err != nil {
+		return err
+	}
+	return w.root.removeAll(dataLinkNext)
 }
 
-// removeForeign removes what stands, other than a link, where a link of the payload belongs: files that a provider wrote by itself
-// before it learned to return them.
+// linkNext makes a link under the name of those that are about to take another entry's place.
+func (w *writer) linkNext(target string) error {
+	if err := w.root.symlink(target, dataLinkNext); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := w.step("remove stale"); err != nil {
+		return err
+	}
+	if err := w.root.removeAll(dataLinkNext); err != nil {
+		return err
+	}
+	return w.root.symlink(target, dataLinkNext)
+}
+
+// removeForeign removes what stands, other than a link, where a link of the payload belongs: files that a provider has written by itself
+// beside those that it returned.
 func (w *writer) removeForeign() error {
 	return w.removeEntries("remove foreign", "removing what is in the way", func(entry fs.DirEntry) bool {
 		_, wanted := w.plan.names[entry.Name()]
@@ -229,7 +271,24 @@ func (w *writer) removeForeign() error {
 	})
 }
 
-// removeStale removes payload directories other than the current one and an unfinished switch.
+// removeUnfinished removes what an unfinished write has left, and no more: a provider that writes by itself may have its files in any other
+// directory.
+func (w *writer) removeUnfinished() error {
+	current, _, _ := strings.Cut(path.Clean(w.current), "/")
+	return w.removeEntries("remove stale", "removing old content", func(entry fs.DirEntry) bool {
+		name := entry.Name()
+		return name == dataLinkNext || name != current && entry.IsDir() && isStamp(name)
+	})
+}
+
+// isStamp reports whether a name is one of those that makeStampDir gives.
+func isStamp(name string) bool {
+	_, err := time.Parse(stampLayout, strings.TrimSuffix(name, path.Ext(name)))
+	return err == nil
+}
+
+// removeStale removes all that is not of the current payload: directories, an unfinished switch, and the mark of a provider's files, which
+// has to outlive the switch, because without one or the other the volume would not pass for published.
 func (w *writer) removeStale() error {
 	return w.removeEntries("remove stale", "removing old content", func(entry fs.DirEntry) bool {
 		name := entry.Name()

@@ -187,12 +187,13 @@ func TestWriteIsReadBack(t *testing.T) {
 		"no payload link": func(root string) error { return os.Remove(filepath.Join(root, "..data")) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			root, links := t.TempDir(), 0
+			root, removed := t.TempDir(), 0
+			mustWrite(t, root, file("old", "0"))
 			payload := volume.Payload{Step: func(step string) error {
-				if step != "link name" {
+				if step != "remove stale" {
 					return nil
 				}
-				if links++; links == 3 { // the last change to the volume
+				if removed++; removed == 2 { // after the name of the old file, the last change to the volume
 					return spoil(root)
 				}
 				return nil
