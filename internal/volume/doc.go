@@ -9,7 +9,10 @@
 //	<root>/db-password -> ..data/db-password
 //
 // The rename of ..data is the one step that makes new content visible, so a reader that opens files below ..data sees one
-// complete set or the other, whatever happens to the writer in between. Names are linked before the first switch, so that a volume
-// with ..data has all of its files, and after later ones. What a pod reads stays until then, also where a provider put it. This is the layout of Kubernetes' own Secret volumes
+// complete set or the other, whatever happens to the writer in between. This is the layout of Kubernetes' own Secret volumes
 // and of the Secrets Store CSI driver.
+//
+// A write may end anywhere: the volume is full, no descriptor is left, the process is killed. What a running pod reads is therefore there
+// until the new payload is, also where a provider has put it by itself, and goes in exchange for a link. On a volume that nobody reads yet, names are
+// linked before the switch, so that one with ..data has all of its files.
 package volume
