@@ -82,7 +82,10 @@ func Serve(ctx context.Context, server *grpc.Server, listener net.Listener) erro
 	force := time.AfterFunc(stopTimeout, server.Stop)
 	defer force.Stop()
 	server.GracefulStop()
-	return <-done
+	if err := <-done; !errors.Is(err, grpc.ErrServerStopped) { // which it says where it was stopped before it began
+		return err
+	}
+	return nil
 }
 
 // logCalls logs each call's method, outcome and time. It never logs a request: requests carry tokens.
