@@ -25,15 +25,22 @@ type fingerprint [sha256.Size]byte
 
 // known is a Secret that was seen to hold what is wanted.
 type known struct {
-	uid             types.UID
-	resourceVersion string
-	wanted          fingerprint
-	owners          sets.Set[types.UID]
+	version
+	wanted fingerprint
+	owners sets.Set[types.UID]
 	// confirmed is the latest time at which this content was read from its source.
 	confirmed time.Time
-	// seen is when the API server last told of it.
+	// seen is when the API server last told of it; zero where it is to be looked at first.
 	seen time.Time
 }
+
+// version is one state of a Secret; the zero value, that it is gone.
+type version struct {
+	uid             types.UID
+	resourceVersion string
+}
+
+func versionOf(s *core.Secret) version { return version{s.UID, s.ResourceVersion} }
 
 // forgetAfter is how long an entry is kept that nobody asks for.
 const forgetAfter = time.Hour
@@ -45,12 +52,16 @@ type memory struct {
 
 	mu      sync.Mutex
 	secrets map[types.NamespacedName]known
+	// underway holds the Secrets that are being looked at and written, with the state that a watch last told of since that began; nil for none.
+	underway map[types.NamespacedName]*version
 	// sweepAt is the number of entries at which old ones are looked for.
 	sweepAt int
 }
 
 func newMemory(recheck time.Duration) *memory {
-	m := &memory{recheck: recheck, secrets: map[types.NamespacedName]known{}, sweepAt: 64}
+	m := &memory{
+		recheck: recheck, secrets: map[types.NamespacedName]known{}, underway: map[types.NamespacedName]*version{}, sweepAt: 64,
+	}
 	_, _ = rand.Read(m.key[:]) // never fails
 	return m
 }
@@ -79,23 +90,38 @@ func (m *memory) unchanged(key types.NamespacedName, wanted fingerprint, owners 
 func (m *memory) confirmed(key types.NamespacedName, current *core.Secret) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if k, ok := m.secrets[key]; ok && current != nil && k.uid == current.UID && k.resourceVersion == current.ResourceVersion {
+	if k, ok := m.secrets[key]; ok && current != nil && k.version == versionOf(current) {
 		return k.confirmed
 	}
 	return time.Time{}
 }
 
-// keep remembers that current holds what is wanted, read at the given time.
-func (m *memory) keep(key types.NamespacedName, wanted fingerprint, current *core.Secret, confirmed, now time.Time) {
+// begin has what a watch tells of a Secret from now on count for [memory.keep], until end. There is one such time for a Secret at once.
+func (m *memory) begin(key types.NamespacedName) (end func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.underway[key] = nil
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.underway, key)
+	}
+}
+
+// keep remembers that current holds what is wanted, read at the given time. read is the Secret as it was before, nil if it was absent.
+// Current is not believed if a watch has told of yet another state meanwhile: it may be the later one, and nobody tells of it again.
+func (m *memory) keep(key types.NamespacedName, wanted fingerprint, read, current *core.Secret, confirmed, now time.Time) {
 	owners := sets.New[types.UID]()
 	for _, owner := range current.OwnerReferences {
 		owners.Insert(owner.UID)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.secrets[key] = known{
-		uid: current.UID, resourceVersion: current.ResourceVersion, wanted: wanted, owners: owners, confirmed: confirmed, seen: now,
+	kept := known{version: versionOf(current), wanted: wanted, owners: owners, confirmed: confirmed, seen: now}
+	if told := m.underway[key]; told != nil && *told != kept.version && (read == nil || *told != versionOf(read)) {
+		kept.seen = time.Time{}
 	}
+	m.secrets[key] = kept
 	if len(m.secrets) < m.sweepAt {
 		return
 	}
@@ -107,8 +133,12 @@ func (m *memory) keep(key types.NamespacedName, wanted fingerprint, current *cor
 func (m *memory) observe(key types.NamespacedName, uid types.UID, resourceVersion string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if k, ok := m.secrets[key]; ok && (k.uid != uid || k.resourceVersion != resourceVersion) {
+	told := version{uid, resourceVersion}
+	if k, ok := m.secrets[key]; ok && k.version != told {
 		delete(m.secrets, key)
+	}
+	if _, ok := m.underway[key]; ok {
+		m.underway[key] = &told
 	}
 }
 
@@ -119,6 +149,9 @@ func (m *memory) doubt(key types.NamespacedName) {
 	if k, ok := m.secrets[key]; ok {
 		k.seen = time.Time{}
 		m.secrets[key] = k
+	}
+	if _, ok := m.underway[key]; ok {
+		m.underway[key] = &version{}
 	}
 }
 

@@ -162,6 +162,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 // attempt reads, decides and writes once. raced says that the object changed meanwhile.
 func (s *Syncer) attempt(ctx context.Context, m Mounted, want Secret, wanted fingerprint) (result Result, raced bool) {
 	key := types.NamespacedName{Namespace: m.Namespace, Name: want.Name}
+	defer s.memory.begin(key)()
 	current, err := s.config.API.Get(ctx, m.Namespace, want.Name)
 	if apierrors.IsNotFound(err) {
 		current, err = nil, nil
@@ -179,7 +180,7 @@ func (s *Syncer) attempt(ctx context.Context, m Mounted, want Secret, wanted fin
 	}
 	if next.result != nil {
 		if next.result.Outcome == Unchanged && next.result.Note == "" {
-			s.memory.keep(key, wanted, current, latest(at.confirmed, m.ReadAt), now)
+			s.memory.keep(key, wanted, current, current, latest(at.confirmed, m.ReadAt), now)
 		}
 		return *next.result, false
 	}
@@ -202,7 +203,7 @@ func (s *Syncer) attempt(ctx context.Context, m Mounted, want Secret, wanted fin
 		if !next.rotates {
 			confirmed = latest(at.confirmed, m.ReadAt)
 		}
-		s.memory.keep(key, wanted, applied, confirmed, now)
+		s.memory.keep(key, wanted, current, applied, confirmed, now)
 	}
 	if current == nil {
 		return Result{Outcome: Created, existed: true}, false

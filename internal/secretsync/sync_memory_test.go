@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/core"
 	"github.com/vaultferry/vaultferry/internal/reason"
 	"github.com/vaultferry/vaultferry/internal/secretsync"
 )
@@ -153,4 +154,104 @@ func TestCallsAboutOneSecretTakeTurns(t *testing.T) {
 			t.Fatalf("password %q, %v", password(s), s.calls)
 		}
 	})
+}
+
+// interrupted is an API server at which something happens between the end of an apply and its answer.
+type interrupted struct {
+	*server
+	meanwhile func()
+}
+
+func (i *interrupted) Apply(ctx context.Context, namespace, name string, body []byte, force bool) (*core.Secret, error) {
+	applied, err := i.server.Apply(ctx, namespace, name, body, force)
+	if i.meanwhile != nil {
+		i.meanwhile()
+	}
+	return applied, err
+}
+
+// What a watch tells while a Secret is written counts as well as what it tells after that.
+func TestWhatAWatchTellsDuringAnAttempt(t *testing.T) {
+	for name, tc := range map[string]struct {
+		// absent says that the Secret is not there before.
+		absent    bool
+		meanwhile func(t *testing.T, s *server, syncer *secretsync.Syncer, before *corev1.Secret)
+		// looks is how often the next Sync reads, outcome what it does.
+		looks   int
+		outcome secretsync.Outcome
+	}{
+		"nothing": {false, func(*testing.T, *server, *secretsync.Syncer, *corev1.Secret) {}, 0, secretsync.Unchanged},
+		"what was written": {false, func(_ *testing.T, s *server, syncer *secretsync.Syncer, _ *corev1.Secret) {
+			observe(s, syncer)
+		}, 0, secretsync.Unchanged},
+		"what was read": {false, func(_ *testing.T, _ *server, syncer *secretsync.Syncer, before *corev1.Secret) {
+			syncer.Observe(namespace, "db", before.UID, before.ResourceVersion)
+		}, 0, secretsync.Unchanged},
+		"a change": {false, func(t *testing.T, s *server, syncer *secretsync.Syncer, _ *corev1.Secret) {
+			observe(s, syncer)
+			s.edit(t, "kubectl-edit", namespace, "db", func(c *corev1.Secret) { c.Data["password"] = []byte("by hand") })
+			observe(s, syncer)
+		}, 1, secretsync.Updated},
+		"a deletion": {false, func(_ *testing.T, s *server, syncer *secretsync.Syncer, _ *corev1.Secret) {
+			s.remove(namespace, "db")
+			observe(s, syncer)
+		}, 1, secretsync.Created},
+		"a deletion of what is new": {true, func(_ *testing.T, s *server, syncer *secretsync.Syncer, _ *corev1.Secret) {
+			observe(s, syncer)
+			s.remove(namespace, "db")
+			observe(s, syncer)
+		}, 1, secretsync.Created},
+		"that it ends": {false, func(_ *testing.T, s *server, syncer *secretsync.Syncer, _ *corev1.Secret) {
+			syncer.Unwatched(namespace, "db")
+			s.remove(namespace, "db")
+		}, 1, secretsync.Created},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			api := &interrupted{server: s}
+			syncer := newSyncer(t, secretsync.Config{API: api, Recheck: time.Hour})
+			if !tc.absent {
+				wantOutcome(t, only(t, syncer.Sync(t.Context(), volume("one", start))), secretsync.Created)
+			}
+			before := s.secret(namespace, "db")
+			api.meanwhile = func() { tc.meanwhile(t, s, syncer, before) }
+			syncer.Sync(t.Context(), volume("two", start.Add(time.Minute)))
+			api.meanwhile = nil
+			reads := s.reads()
+			wantOutcome(t, only(t, syncer.Sync(t.Context(), volume("two", start.Add(time.Minute)))), tc.outcome)
+			if got := s.reads() - reads; got != tc.looks {
+				t.Errorf("read %d times, want %d", got, tc.looks)
+			}
+			if got := password(s); got != "two" {
+				t.Errorf("the Secret holds %q", got)
+			}
+			reads = s.reads()
+			wantOutcome(t, only(t, syncer.Sync(t.Context(), volume("two", start.Add(time.Minute)))), secretsync.Unchanged)
+			if got := s.reads() - reads; got != 0 {
+				t.Errorf("read %d times although nothing happened since", got)
+			}
+		})
+	}
+}
+
+// A change right after a look that found everything in place is seen too.
+func TestAChangeRightAfterALookIsSeen(t *testing.T) {
+	s := newServer(t)
+	sync1(t, s, volume("one", start))
+	syncer := newSyncer(t, secretsync.Config{API: s, Recheck: time.Hour})
+	s.between = func() {
+		s.remove(namespace, "db")
+		observe(s, syncer)
+	}
+	wantOutcome(t, only(t, syncer.Sync(t.Context(), volume("one", start))), secretsync.Unchanged)
+	wantOutcome(t, only(t, syncer.Sync(t.Context(), volume("one", start))), secretsync.Created)
+}
+
+// observe is the watch of the Secret db.
+func observe(s *server, syncer *secretsync.Syncer) {
+	current := s.secret(namespace, "db")
+	if current == nil {
+		current = &corev1.Secret{}
+	}
+	syncer.Observe(namespace, "db", current.UID, current.ResourceVersion)
 }
