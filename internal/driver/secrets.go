@@ -57,7 +57,7 @@ type Pods interface {
 
 // SecretWatcher watches single Secrets.
 type SecretWatcher interface {
-	// Watch has changed called when the Secret changes or goes, until stop is called. An empty uid means that it is gone.
+	// Watch has changed called with how the Secret is, and when it changes or goes, until stop is called. An empty uid means that it is gone.
 	Watch(namespace, name string, changed func(uid types.UID, resourceVersion string)) (stop func())
 }
 

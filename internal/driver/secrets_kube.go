@@ -110,7 +110,7 @@ func (k *KubeSecrets) Watch(namespace, name string, changed func(uid types.UID, 
 			changed(meta.UID, meta.ResourceVersion)
 		}
 	}
-	_, controller := cache.NewInformerWithOptions(cache.InformerOptions{
+	seen, controller := cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: &cache.ListWatch{
 			ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 				options.FieldSelector = one
@@ -136,5 +136,15 @@ func (k *KubeSecrets) Watch(namespace, name string, changed func(uid types.UID, 
 	})
 	ctx, cancel := context.WithCancel(k.ctx)
 	go controller.RunWithContext(ctx)
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-controller.HasSyncedChecker().Done():
+			// No event tells of a Secret that went before the watch began.
+			if len(seen.ListKeys()) == 0 {
+				changed("", "")
+			}
+		}
+	}()
 	return cancel
 }
