@@ -158,7 +158,8 @@ func serveDriver(ctx context.Context, f *driverFlags, socket string, config *res
 		return err
 	}
 	secrets, err := driver.NewSecretSync(driver.SecretSyncConfig{
-		API: kubeSecrets, Claims: kubeSecrets.Claims, Pods: kubeSecrets, Watcher: kubeSecrets, Events: events, Metrics: metrics, Log: log,
+		API: kubeSecrets, Claims: kubeSecrets.Claims, Pods: kubeSecrets, Watcher: kubeSecrets, Events: events, Status: statuses, Metrics: metrics,
+		Log: log,
 	})
 	if err != nil {
 		return err

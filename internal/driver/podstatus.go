@@ -100,13 +100,33 @@ func (s *StatusWriter) Report(r Report) {
 	if r.NotMounted {
 		s.forgetNeverMounted(volume.reported)
 	}
-	desired := statusOf(r, volume.desired)
+	s.want(r.Target, volume, statusOf(r, volume.desired))
+}
+
+// Synced implements [SyncStatus]. It changes one condition of a status that was reported before, and is written only if that differs.
+func (s *StatusWriter) Synced(pod podRef, target string, asked bool, problem *reason.Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	volume := s.volumes[target]
+	if volume == nil || volume.pod != pod {
+		return
+	}
+	desired := volume.desired.DeepCopy()
+	setSynced(&desired.Conditions, Report{Synced: asked, Unsynced: problem})
+	cutTimes(desired.Conditions)
+	if !equality.Semantic.DeepEqual(desired, volume.desired) {
+		s.want(target, volume, desired)
+	}
+}
+
+// want has a status written unless it is there already. The caller holds mu.
+func (s *StatusWriter) want(target string, volume *volumeStatus, desired *v1.SecretProviderClassPodStatusStatus) {
 	if volume.written != nil && equality.Semantic.DeepEqual(volume.written, desired) {
 		volume.desired = volume.written
 		return
 	}
 	volume.desired = desired
-	s.queue.Add(r.Target)
+	s.queue.Add(target)
 }
 
 // forgetNeverMounted drops volumes that were never mounted and that kubelet has not asked for in a while: there is no unpublish call for all
@@ -160,10 +180,15 @@ func statusOf(r Report, before *v1.SecretProviderClassPodStatusStatus) *v1.Secre
 	}
 	meta.SetStatusCondition(&status.Conditions, ready)
 	setSynced(&status.Conditions, r)
-	for i := range status.Conditions {
-		status.Conditions[i].LastTransitionTime = status.Conditions[i].LastTransitionTime.Rfc3339Copy()
-	}
+	cutTimes(status.Conditions)
 	return status
+}
+
+// cutTimes leaves of times what the API server keeps.
+func cutTimes(conditions []metav1.Condition) {
+	for i := range conditions {
+		conditions[i].LastTransitionTime = conditions[i].LastTransitionTime.Rfc3339Copy()
+	}
 }
 
 // setSynced sets the condition of the Secrets. A refresh that failed says nothing about them.

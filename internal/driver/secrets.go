@@ -61,6 +61,12 @@ type SecretWatcher interface {
 	Watch(namespace, name string, changed func(uid types.UID, resourceVersion string)) (stop func())
 }
 
+// SyncStatus records how the Secrets of volumes do after work in the background, which no [Report] follows.
+type SyncStatus interface {
+	// Synced says whether the class of a volume asks for Secrets, and why they are not in step. It must not call the SecretSync.
+	Synced(pod podRef, target string, asked bool, problem *reason.Error)
+}
+
 // SecretSyncConfig is what a SecretSync needs.
 type SecretSyncConfig struct {
 	API     secretsync.API
@@ -68,6 +74,7 @@ type SecretSyncConfig struct {
 	Pods    Pods
 	Watcher SecretWatcher
 	Events  Events
+	Status  SyncStatus
 	Metrics *Metrics
 	Log     *slog.Logger
 }
@@ -122,9 +129,11 @@ func (s *SecretSync) Sync(ctx context.Context, v SyncedVolume) *reason.Error {
 
 // Resync implements [Secrets].
 func (s *SecretSync) Resync(v SyncedVolume) {
-	if s.know(v) {
-		s.queue.Add(v.Target)
+	if !s.know(v) {
+		s.Status.Synced(v.Pod, v.Target, false, nil)
+		return
 	}
+	s.queue.Add(v.Target)
 }
 
 // know remembers the volume if its class asks for Secrets.
@@ -185,10 +194,25 @@ func (s *SecretSync) next(ctx context.Context) bool {
 		return false
 	}
 	defer s.queue.Done(target)
-	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	attempt, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
-	_ = s.attempt(ctx, target) // it has told what came of it
+	if problem := s.attempt(attempt, target); ctx.Err() == nil {
+		s.record(target, problem)
+	}
 	return true
+}
+
+// record has the status say what came of an attempt in the background. A first failure is not worth a write, let alone one for each volume that
+// shares the Secret: nodes race for it, and the next attempt comes soon. Since each failure is followed by an attempt, the status is right in
+// the end even if the report of a mount or a refresh comes between.
+func (s *SecretSync) record(target string, problem *reason.Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.volumes[target]
+	if v == nil || problem != nil && s.queue.NumRequeues(target) < 2 {
+		return
+	}
+	s.Status.Synced(v.Pod, target, true, problem)
 }
 
 // attempt brings the Secrets of one volume in step, tells what came of it, and returns the first problem.

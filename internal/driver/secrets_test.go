@@ -29,7 +29,8 @@ import (
 // pods, and watches.
 type secretWorld struct {
 	*SecretSync
-	events *memoryEvents
+	events   *memoryEvents
+	statuses *syncStatuses
 
 	mu      sync.Mutex
 	secrets map[string]*core.Secret
@@ -43,11 +44,12 @@ type secretWorld struct {
 
 func newSecretWorld(t *testing.T) *secretWorld {
 	w := &secretWorld{
-		events: &memoryEvents{}, secrets: map[string]*core.Secret{}, watches: map[string]func(types.UID, string){}, content: "one",
+		events: &memoryEvents{}, statuses: &syncStatuses{}, secrets: map[string]*core.Secret{}, watches: map[string]func(types.UID, string){}, content: "one",
 		pods: map[string]*metav1.ObjectMeta{"payments/web": {Name: "web", UID: "pod-uid"}},
 	}
 	s, err := NewSecretSync(SecretSyncConfig{
-		API: w, Pods: w, Watcher: w, Events: w.events, Metrics: NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
+		API: w, Pods: w, Watcher: w, Events: w.events, Status: w.statuses, Metrics: NewMetrics(prometheus.NewRegistry()),
+		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -107,7 +107,7 @@ func failure(doing string, want Secret, err error) *reason.Error {
 }
 
 func raceLost(want Secret) *reason.Error {
-	return reason.New(reason.SecretConflict, "it is tried again at the next refresh", "Secret %q was changed by others during each of %d attempts to write it", want.Name, attempts)
+	return reason.New(reason.SecretConflict, "it is tried again by itself", "Secret %q was changed by others during each of %d attempts to write it", want.Name, attempts)
 }
 
 func statusOf(err error) metav1.Status {
