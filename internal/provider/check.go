@@ -19,7 +19,8 @@ type CheckConfig struct {
 
 // Checked is what can be said of a class without asking anybody.
 type Checked struct {
-	// Problems is everything for which the provider would refuse the class, in the order in which its error tells it.
+	// Problems is everything for which the provider would refuse the class, in the order in which its error tells it. Of very many, the last one
+	// says how many more there are; so does that of Ignored.
 	Problems []Problem
 	// Ignored are names that have no effect: parameters that look like a misspelt one, and all unknown fields of objects.
 	Ignored []Problem
@@ -98,8 +99,9 @@ func Check(classParameters map[string]string, config CheckConfig) Checked {
 	c.identity = parseIdentity(p, &clouds{fallback: cloudName}, &found)
 	c.objects = parseObjects(p, &found)
 	p.ignore(&found)
+	problems, ignored := found.told()
 	checked := Checked{
-		Problems: found.list, Ignored: found.ignored,
+		Problems: problems, Ignored: ignored,
 		Vault: c.vault, Mode: c.identity.mode, Tenant: c.identity.tenant, ClientID: c.identity.clientID,
 	}
 	for _, o := range c.objects {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
@@ -136,12 +137,22 @@ func TestObjectFields(t *testing.T) {
 func FuzzParseObjects(f *testing.F) {
 	for _, seed := range []string{
 		validObjects, "array: []", "array:\n- objectName: a\n  objectType: secret", "array:\n  - |\n    objectName: ../a", "&a [*a]", "array: {}",
+		"array: [&a {x1: , x2: , objectName: a}, *a, *a, *a]", "array: [&a \"[b,\\n\\n\\n\", *a, *a]", "array: [{a,b,[],{},? c,'d',\"e\": f}]",
+		"- ? a\n- ? \n- - -\n- - ? - ?\n", "- &t {objectType: secret}\n- {<<: *t, tags: &b {a: *t, c: b}}\n- {tags: *b}\n", "[a,\nb,\nc\n\n",
+		"- {namePattern: '(a{9}){99}', objectType: secret}\n- {namePattern: '(', objectType: secret}",
 	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
+		var document yaml.Node
+		if yaml.Unmarshal([]byte(text), &document) == nil && nodes(&document) > 2*marks(text)+3 {
+			t.Fatalf("%d marks became %d values", marks(text), nodes(&document))
+		}
 		var found problems
 		objects := parseObjects(parameters{objectsKey: text}, &found)
+		if len(found.list) > maxProblems || len(found.ignored) > maxProblems {
+			t.Fatalf("%d problems, %d ignored names", len(found.list), len(found.ignored))
+		}
 		err := found.err()
 		if err != nil && strings.ContainsAny(err.Error(), "\n\r") {
 			t.Fatalf("more than one line: %q", err)

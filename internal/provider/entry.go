@@ -23,21 +23,24 @@ type entry struct {
 	start int
 	// unknown are the keys that are no field.
 	unknown []*yaml.Node
+	left    *budget
 	found   *problems
 	// failed tells that the entry has a problem, told that a problem of a field has named the object already.
 	failed, told bool
 }
 
 // parseEntry reads one entry; false if it has a problem.
-func parseEntry(index int, node *yaml.Node, found *problems) (object, bool) {
-	e := &entry{index: index, fields: map[string]*yaml.Node{}, start: node.Line, exact: true, found: found}
-	node = resolve(node)
+func parseEntry(index int, node *yaml.Node, left *budget, found *problems) (object, bool) {
+	e := &entry{index: index, fields: map[string]*yaml.Node{}, start: node.Line, exact: true, left: left, found: found}
+	node = left.resolve(node)
 	if node.Kind == yaml.ScalarNode {
 		// The text of a literal block begins on the line after its "|"; other styles fold lines.
 		e.above, e.exact = node.Line, node.Style == yaml.LiteralStyle
 		inner, bad := parseYAML(node.Value)
 		if bad != nil {
-			e.malformed(e.line(bad.line), "%s", bad.text)
+			if e.failed = true; !found.full() {
+				e.malformed(e.line(bad.line(left)), "%s", bad.says)
+			}
 			return object{}, false
 		}
 		node = inner
@@ -55,7 +58,7 @@ func parseEntry(index int, node *yaml.Node, found *problems) (object, bool) {
 // readFields sorts a mapping's keys.
 func (e *entry) readFields(node *yaml.Node) {
 	for i := 0; i+1 < len(node.Content); i += 2 {
-		key, value := node.Content[i], resolve(node.Content[i+1])
+		key, value := node.Content[i], e.left.resolve(node.Content[i+1])
 		switch {
 		case !isField(key.Value):
 			e.unknown = append(e.unknown, key)
@@ -81,7 +84,9 @@ func (e *entry) line(inner int) int {
 
 // malformed notes that the entry cannot be read.
 func (e *entry) malformed(line int, format string, args ...any) {
-	e.failed = true
+	if e.failed = true; e.found.full() {
+		return
+	}
 	e.found.note(Problem{
 		Reason: reason.ObjectsInvalid, Parameter: objectsKey, Index: e.index, Line: line,
 		Text: fmt.Sprintf("unmarshal failed for keyVaultObjects at index %d, error: line %d of spec.parameters.objects: %s",
@@ -96,13 +101,16 @@ func (e *entry) wrong(field, format string, args ...any) {
 
 // wrongFor is wrong with a reason of its own.
 func (e *entry) wrongFor(r reason.Reason, field, format string, args ...any) {
+	if e.failed = true; e.found.full() {
+		return
+	}
 	lead := ""
 	if !e.told {
 		// Once for an entry is enough.
 		lead = fmt.Sprintf("failed to get objectType:%s, objectName:%s, objectVersion:%s: ",
 			shorten(e.text("objectType")), shorten(e.text("objectName")), shorten(e.text("objectVersion")))
 	}
-	e.failed, e.told = true, true
+	e.told = true
 	e.found.note(Problem{
 		Reason: r, Parameter: objectsKey, Index: e.index, Field: field, Line: e.lineOf(field),
 		Text: e.place(field) + ": " + fmt.Sprintf(format, args...), lead: lead,
@@ -134,9 +142,12 @@ func (e *entry) text(field string) string {
 // ignore notes the keys of the entry that mean nothing.
 func (e *entry) ignore() {
 	for _, key := range e.unknown {
+		if e.found.ignoredEnough() {
+			continue
+		}
 		line := e.line(key.Line)
 		e.found.ignore(Problem{
-			Parameter: objectsKey, Index: e.index, Field: key.Value, Line: line,
+			Parameter: objectsKey, Index: e.index, Field: shorten(key.Value), Line: line,
 			Text: fmt.Sprintf("objects index %d, line %d: %s is unknown and has no effect%s",
 				e.index, line, quote(key.Value), didYouMean(key.Value, fieldNames)),
 		})

@@ -142,7 +142,7 @@ func FuzzEntry(f *testing.F) {
 			return
 		}
 		var found problems
-		o, ok := parseEntry(0, root, &found)
+		o, ok := parseEntry(0, root, newBudget(), &found)
 		err := found.err()
 		if ok != (err == nil) {
 			t.Fatalf("accepted %v with %v", ok, err)
@@ -174,7 +174,7 @@ func FuzzSelector(f *testing.F) {
 	f.Add("", "a|b", "", "ab")
 	f.Add("w", "", "a=b,c=", "web")
 	f.Fuzz(func(t *testing.T, prefix, pattern, tags, name string) {
-		e := &entry{fields: scalars(map[string]string{"namePrefix": prefix, "namePattern": pattern, "tags": tags}), found: &problems{}}
+		e := &entry{fields: scalars(map[string]string{"namePrefix": prefix, "namePattern": pattern, "tags": tags}), left: newBudget(), found: &problems{}}
 		s := e.selector()
 		if s == nil || e.failed {
 			return

@@ -34,7 +34,8 @@ type objectLists struct {
 type objectList struct {
 	text    string
 	objects []object
-	ignored []Problem
+	// found has ignored names alone.
+	found problems
 }
 
 func newObjectLists(mostLists, mostBytes int) *objectLists {
@@ -49,15 +50,13 @@ func (l *objectLists) parse(p parameters, found *problems) []object {
 	text := p[objectsKey]
 	known := l.find(text)
 	if known == nil {
-		var own problems
-		objects := parseObjects(p, &own)
-		known = &objectList{text: text, objects: slices.Clip(objects), ignored: own.ignored}
-		if len(own.list) == 0 {
+		known = &objectList{text: text}
+		known.objects = slices.Clip(parseObjects(p, &known.found))
+		if len(known.found.list) == 0 {
 			l.keep(known)
 		}
-		found.list = append(found.list, own.list...)
 	}
-	found.ignored = append(found.ignored, known.ignored...)
+	found.join(known.found)
 	return known.objects
 }
 
@@ -106,7 +105,7 @@ func (o *objectList) size() int {
 			size += each + tag*len(object.selector.tags)
 		}
 	}
-	for _, ignored := range o.ignored {
+	for _, ignored := range o.found.ignored {
 		size += each + len(ignored.Text)
 	}
 	return size

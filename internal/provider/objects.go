@@ -11,12 +11,6 @@ import (
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
 
-const (
-	maxObjects = 10_000
-	// maxObjectsText is above what a Kubernetes object can hold, in bytes.
-	maxObjectsText = 2 << 20
-)
-
 // parseObjects reads the parameter objects: YAML with a list under array, whose entries are strings that are YAML themselves.
 // An entry may also be an ordinary mapping. Problems name the entry by its index, as it always was, and the line within the
 // parameter.
@@ -27,19 +21,28 @@ func parseObjects(p parameters, found *problems) []object {
 		return nil
 	}
 	if len(text) > maxObjectsText {
-		found.addObjects(0, "objects is longer than %d bytes", maxObjectsText)
+		found.addObjects(0, "objects is longer than %d bytes: spread spec.parameters.objects over several classes", maxObjectsText)
 		return nil
 	}
+	left := newBudget()
 	root, bad := parseYAML(text)
 	if bad != nil {
-		found.addObjects(bad.line, "failed to yaml unmarshal objects, error: line %d of spec.parameters.objects: %s",
-			bad.line, bad.text)
+		line := bad.line(left)
+		found.addObjects(line, "failed to yaml unmarshal objects, error: line %d of spec.parameters.objects: %s", line, bad.says)
 		return nil
 	}
-	entries := listOf(root, found)
+	entries := listOf(root, left, found)
 	objects := make([]object, 0, len(entries))
 	for i, node := range entries {
-		if parsed, ok := parseEntry(i, node, found); ok {
+		before := *found
+		parsed, ok := parseEntry(i, node, left, found)
+		if left.tooMuch() {
+			*found = before
+			found.addObjects(node.Line, "objects index %d, line %d: the aliases (*name) in objects stand for more than %d bytes: "+
+				"use fewer of them in spec.parameters.objects", i, node.Line, maxAliased)
+			return nil
+		}
+		if ok {
 			objects = append(objects, parsed)
 		}
 	}
@@ -48,13 +51,13 @@ func parseObjects(p parameters, found *problems) []object {
 }
 
 // listOf finds the entries.
-func listOf(root *yaml.Node, found *problems) []*yaml.Node {
+func listOf(root *yaml.Node, left *budget, found *problems) []*yaml.Node {
 	list := root
 	if root != nil && root.Kind == yaml.MappingNode {
 		list = nil
 		for i := 0; i+1 < len(root.Content); i += 2 {
 			if root.Content[i].Value == "array" {
-				list = resolve(root.Content[i+1])
+				list = left.resolve(root.Content[i+1])
 			}
 		}
 		if list == nil {

@@ -14,7 +14,7 @@ import (
 // claim is a place in the volume that an entry asks for: a file, or where versions is above 0 the directory that holds the files
 // 0 to versions-1.
 type claim struct {
-	object   object
+	object   *object
 	path     string
 	versions int
 }
@@ -28,7 +28,7 @@ func (c claim) first() string {
 }
 
 // claimsOf lists the places that are known before the vault is asked.
-func claimsOf(o object) []claim {
+func claimsOf(o *object) []claim {
 	if o.selector != nil {
 		return nil
 	}
@@ -52,6 +52,9 @@ func (c claim) holds(name string) bool {
 	return path.Dir(name) == c.path && err == nil && 0 <= index && index < c.versions && strconv.Itoa(index) == base
 }
 
+// directory returns the directory of a file, "" for none. Unlike [path.Dir] it takes plain names only, and does not read them from the start.
+func directory(name string) string { return name[:max(strings.LastIndexByte(name, '/'), 0)] }
+
 // places finds the claim on a path.
 type places struct {
 	files, directories map[string]claim
@@ -70,7 +73,7 @@ func (p places) holder(name string) (claim, bool) {
 	if c, ok := p.files[name]; ok {
 		return c, true
 	}
-	c, ok := p.directories[path.Dir(name)]
+	c, ok := p.directories[directory(name)]
 	return c, ok && c.holds(name)
 }
 
@@ -78,8 +81,8 @@ func (p places) holder(name string) (claim, bool) {
 func checkPaths(objects []object, found *problems) {
 	taken := places{files: map[string]claim{}, directories: map[string]claim{}}
 	var kept []claim
-	for _, o := range objects {
-		for _, c := range claimsOf(o) {
+	for i := range objects {
+		for _, c := range claimsOf(&objects[i]) {
 			if other, ok := taken.holder(c.first()); ok {
 				c.object.misplaced(found, sameFile(c.object.place, c.first(), other.object.index))
 				continue
@@ -90,11 +93,11 @@ func checkPaths(objects []object, found *problems) {
 	}
 	for _, c := range kept {
 		// A directory of versions may have come after a file in it.
-		if later := taken.directories[path.Dir(c.path)]; c.versions == 0 && later.versions > 0 && later.holds(c.path) {
+		if later := taken.directories[directory(c.path)]; c.versions == 0 && later.versions > 0 && later.holds(c.path) {
 			later.object.misplaced(found, sameFile(later.object.place, c.path, c.object.index))
 			continue
 		}
-		for dir := path.Dir(c.first()); dir != "." && dir != "/"; dir = path.Dir(dir) {
+		for dir := directory(c.first()); dir != ""; dir = directory(dir) {
 			if other, ok := taken.holder(dir); ok {
 				c.object.misplaced(found, fileForDirectory(c.object.place, c.first(), other.object.index))
 				break
@@ -104,7 +107,7 @@ func checkPaths(objects []object, found *problems) {
 }
 
 // misplaced notes that a file of the object cannot stand where it should.
-func (o object) misplaced(found *problems, text string) {
+func (o *object) misplaced(found *problems, text string) {
 	found.note(Problem{Reason: reason.ObjectsInvalid, Parameter: objectsKey, Index: o.index, Field: "objectAlias", Line: o.line, Text: text})
 }
 
@@ -137,7 +140,7 @@ func checkFiles(files []rendered) error {
 	}
 	for _, f := range files {
 		name := f.file.GetPath()
-		for dir := path.Dir(name); dir != "." && dir != "/"; dir = path.Dir(dir) {
+		for dir := directory(name); dir != ""; dir = directory(dir) {
 			if other, ok := owner[dir]; ok {
 				return reason.New(reason.ObjectsInvalid, "", "%s", fileForDirectory(f.object.place, name, other))
 			}

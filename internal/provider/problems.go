@@ -4,6 +4,7 @@ package provider
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/vaultferry/vaultferry/internal/reason"
@@ -12,6 +13,9 @@ import (
 // maxProblemsText bounds the text of one error, in bytes. It holds the problems of any class that a person has written, and an event on a
 // pod stays readable.
 const maxProblemsText = 2000
+
+// maxProblems bounds how many problems of a class are told one by one, and how many ignored names. The others are counted.
+const maxProblems = 100
 
 // Problem is one thing that is wrong with the parameters of a SecretProviderClass.
 type Problem struct {
@@ -52,6 +56,8 @@ type problems struct {
 	list []Problem
 	// ignored are parameters and fields that mean nothing. They never were an error, but one of them may be a misspelt name.
 	ignored []Problem
+	// more and moreIgnored are how many there are beyond maxProblems.
+	more, moreIgnored int
 }
 
 // add notes a problem of a parameter.
@@ -74,13 +80,58 @@ func (p *problems) addObjects(line int, format string, args ...any) {
 
 // ignore notes a name that means nothing.
 func (p *problems) ignore(problem Problem) {
+	if p.ignoredEnough() {
+		return
+	}
 	problem.Reason, problem.Text = reason.ParameterInvalid, reason.OneLine(problem.Text)
 	p.ignored = append(p.ignored, problem)
 }
 
 func (p *problems) note(problem Problem) {
+	if p.full() {
+		return
+	}
 	problem.Text = reason.OneLine(problem.Text)
 	p.list = append(p.list, problem)
+}
+
+// full counts a problem that there is no room for, and reports whether that is so: nobody needs to describe it then.
+func (p *problems) full() bool {
+	if len(p.list) < maxProblems {
+		return false
+	}
+	p.more++
+	return true
+}
+
+// ignoredEnough is full for ignored names.
+func (p *problems) ignoredEnough() bool {
+	if len(p.ignored) < maxProblems {
+		return false
+	}
+	p.moreIgnored++
+	return true
+}
+
+// join takes over the problems of a part.
+func (p *problems) join(part problems) {
+	p.list, p.ignored = append(p.list, part.list...), append(p.ignored, part.ignored...)
+	p.more, p.moreIgnored = p.more+part.more, p.moreIgnored+part.moreIgnored
+}
+
+// told returns the problems, and the ignored names, each with one at the end that stands for those beyond maxProblems. Only objects can have so many.
+func (p *problems) told() (list, ignored []Problem) {
+	rest := func(r reason.Reason, format string, n int) Problem {
+		return Problem{Reason: r, Parameter: objectsKey, Index: -1, Text: fmt.Sprintf(format, n)}
+	}
+	list, ignored = p.list, p.ignored
+	if p.more > 0 {
+		list = append(slices.Clip(list), rest(reason.ObjectsInvalid, "and %d more mistakes: correct these first", p.more))
+	}
+	if p.moreIgnored > 0 {
+		ignored = append(slices.Clip(ignored), rest(reason.ParameterInvalid, "and %d more unknown names that have no effect", p.moreIgnored))
+	}
+	return list, ignored
 }
 
 // err returns nil if there is no problem. The first one decides the reason.
@@ -91,7 +142,7 @@ func (p *problems) err() error {
 	var text strings.Builder
 	for i, problem := range p.list {
 		if i > 0 && text.Len()+len(problem.lead)+len(problem.Text) > maxProblemsText {
-			fmt.Fprintf(&text, "; and %d more", len(p.list)-i)
+			fmt.Fprintf(&text, "; and %d more", len(p.list)-i+p.more)
 			break
 		}
 		if i > 0 {
@@ -116,8 +167,12 @@ func quote(value string) string { return fmt.Sprintf("%q", shorten(value)) }
 // shorten bounds a value that is shown in a message.
 func shorten(value string) string {
 	const longest = 80
-	if runes := []rune(value); len(runes) > longest {
-		value = string(runes[:longest]) + "…"
+	n := 0
+	for at := range value {
+		if n++; n > longest {
+			// What is broken UTF-8 is not copied.
+			return string([]rune(value[:at])) + "…"
+		}
 	}
 	return value
 }

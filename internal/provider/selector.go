@@ -74,8 +74,13 @@ func (e *entry) pattern(text string) *regexp.Regexp {
 		return nil
 	}
 	// Alone first: within the parentheses, a stray one in it could close them.
-	if _, err := regexp.Compile(text); err != nil {
+	switch allowed, err := e.left.pattern(text); {
+	case err != nil:
 		e.wrong("namePattern", "namePattern %s is not a regular expression (RE2): %v", quote(text), err)
+		return nil
+	case !allowed:
+		e.wrong("namePattern", "namePattern %s: the patterns of this class are too large together with their repetitions written out: "+
+			"shorten them, or use smaller numbers in {}", quote(text))
 		return nil
 	}
 	compiled, err := regexp.Compile(`^(?:` + text + `)$`)
@@ -95,7 +100,7 @@ func (e *entry) tags() map[string]string {
 	switch node.Kind {
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(node.Content); i += 2 {
-			value := resolve(node.Content[i+1])
+			value := e.left.resolve(node.Content[i+1])
 			if node.Content[i].Kind != yaml.ScalarNode || value == nil || value.Kind != yaml.ScalarNode {
 				e.wrong("tags", "the tag %s should have a single value", quote(node.Content[i].Value))
 				continue
