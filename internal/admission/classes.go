@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -35,6 +36,10 @@ type Validator struct {
 	// World is the API server.
 	World lint.World
 	Log   *slog.Logger
+
+	// checking is held by who checks a class: one that is made to be large takes as much memory as the webhook can spare for a moment, and the webhook
+	// has other things to do.
+	checking sync.Mutex
 }
 
 // Classes answers reviews of SecretProviderClasses. Only mistakes that the object did not have before refuse it; the others are warnings, so that a
@@ -44,14 +49,11 @@ func (v *Validator) Classes(ctx context.Context, request *admissionv1.AdmissionR
 	if class == nil || err != nil {
 		return allowed(nil) // a deletion, or what the API server itself will refuse
 	}
-	var before []lint.Finding
-	if old, err := decodeClass(request.OldObject.Raw, request.Namespace); err == nil && old != nil {
-		if unchanged(old, class) {
-			return allowed(nil)
-		}
-		before = lint.Class(old)
+	before, now, ok := v.check(ctx, request, class)
+	if !ok {
+		return allowed(nil)
 	}
-	fresh, known := compare(before, lint.Class(class))
+	fresh, known := compare(before, now)
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	owned, err := lint.Secrets(ctx, v.World, class)
@@ -76,6 +78,27 @@ func (v *Validator) Classes(ctx context.Context, request *admissionv1.AdmissionR
 		return refused(class, refusals, warnings(doubts))
 	}
 	return allowed(warnings(doubts))
+}
+
+// check finds the mistakes of a class, and those that it had before the request; false where there is nothing to check, or nobody waits for it
+// anymore.
+func (v *Validator) check(ctx context.Context, request *admissionv1.AdmissionRequest, class *v1.SecretProviderClass) (before, now []lint.Finding, ok bool) {
+	old, err := decodeClass(request.OldObject.Raw, request.Namespace)
+	if err != nil {
+		old = nil
+	}
+	if old != nil && unchanged(old, class) {
+		return nil, nil, false
+	}
+	v.checking.Lock()
+	defer v.checking.Unlock()
+	if ctx.Err() != nil {
+		return nil, nil, false
+	}
+	if old != nil {
+		before = lint.Class(old)
+	}
+	return before, lint.Class(class), true
 }
 
 // decodeClass reads a class; nil where there is none.
@@ -126,11 +149,16 @@ func refused(class *v1.SecretProviderClass, findings []lint.Finding, warnings []
 const (
 	totalLimit = 4096
 	itemLimit  = 256
+	// mostWarnings is how many are passed on: nobody reads more.
+	mostWarnings = 50
 )
 
 // warnings are findings as warnings: the reason, the message and the next step. Where they are too long together, each is cut so that what is cut is
 // the next step before the message.
 func warnings(findings []lint.Finding) []string {
+	if more := len(findings) - mostWarnings; more > 0 {
+		return append(warnings(findings[:mostWarnings]), fmt.Sprintf("and %d more warnings", more))
+	}
 	texts := make([]string, 0, len(findings))
 	total := 0
 	for _, f := range findings {

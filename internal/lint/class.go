@@ -70,16 +70,19 @@ func azureParameters(class *v1.SecretProviderClass) ([]Finding, []secretsync.For
 	if open || slices.ContainsFunc(checked.Problems, func(p provider.Problem) bool { return p.Path() == objects || strings.HasPrefix(p.Path(), objects+"[") }) {
 		return findings, nil
 	}
-	return findings, foresee(class, checked)
+	if len(class.Spec.SecretObjects) == 0 {
+		return findings, nil // nobody asks
+	}
+	return findings, foresee(checked)
 }
 
 // foresee says which files a class mounts. Some providers are set up to write more files, which may be named and are not listed.
-func foresee(class *v1.SecretProviderClass, checked provider.Checked) []secretsync.Foreseen {
-	widest := provider.Check(class.Spec.Parameters, provider.CheckConfig{SeparateFiles: true, HistoryPlusOne: true})
+func foresee(checked provider.Checked) []secretsync.Foreseen {
+	widest := checked.ObjectsWith(provider.CheckConfig{SeparateFiles: true, HistoryPlusOne: true})
 	files := []secretsync.Foreseen{}
 	for i, object := range checked.Objects {
 		for j, file := range object.Files {
-			others := widest.Objects[i].Files
+			others := widest[i].Files
 			if j > 0 {
 				others = []provider.CheckedFile{file}
 			}

@@ -179,13 +179,13 @@ func (l *podLook) identity(ctx context.Context, field string, csi *corev1.CSIVol
 			})
 		}
 	}
-	checked := provider.Check(effective, provider.CheckConfig{})
-	if checked.ClientID == "" || checked.Mode != entra.WorkloadIdentity && checked.Mode != entra.IdentityBinding {
+	mode, clientID := provider.CheckIdentity(effective)
+	if clientID == "" || mode != entra.WorkloadIdentity && mode != entra.IdentityBinding {
 		return
 	}
 	const labels = "metadata.labels"
 	if !told[labels] {
-		unlabelled := classrule.Unlabelled(class.Name, checked.ClientID, l.pod.Labels, l.workload.Template+labels)
+		unlabelled := classrule.Unlabelled(class.Name, clientID, l.pod.Labels, l.workload.Template+labels)
 		told[labels] = unlabelled != nil
 		l.add(labels, unlabelled)
 	}

@@ -33,6 +33,8 @@ type Checked struct {
 	Tenant, ClientID string
 	// Objects are the entries in which nothing is wrong.
 	Objects []CheckedObject
+
+	objects []object
 }
 
 // CheckedObject is one entry of a class's objects.
@@ -102,12 +104,26 @@ func Check(classParameters map[string]string, config CheckConfig) Checked {
 	problems, ignored := found.told()
 	checked := Checked{
 		Problems: problems, Ignored: ignored,
-		Vault: c.vault, Mode: c.identity.mode, Tenant: c.identity.tenant, ClientID: c.identity.clientID,
+		Vault: c.vault, Mode: c.identity.mode, Tenant: c.identity.tenant, ClientID: c.identity.clientID, objects: c.objects,
 	}
-	for _, o := range c.objects {
-		checked.Objects = append(checked.Objects, o.checked(c.vault, config))
-	}
+	checked.Objects = checked.ObjectsWith(config)
 	return checked
+}
+
+// ObjectsWith returns Objects as a provider of another configuration has them.
+func (c Checked) ObjectsWith(config CheckConfig) []CheckedObject {
+	var objects []CheckedObject
+	for i := range c.objects {
+		objects = append(objects, c.objects[i].checked(c.Vault, config))
+	}
+	return objects
+}
+
+// CheckIdentity returns how a class's identity is proved, and its client id, whatever else there is to say of the class.
+func CheckIdentity(classParameters map[string]string) (mode entra.Mode, clientID string) {
+	var other problems
+	i := parseIdentity(parameters(classParameters), &clouds{fallback: entra.PublicCloud().Name}, &other)
+	return i.mode, i.clientID
 }
 
 // CheckCredentials returns why a pod whose volume has no nodePublishSecretRef cannot use a class: nothing, unless the class leaves the identity to

@@ -51,7 +51,7 @@ func TestCheckedClass(t *testing.T) {
 			}},
 		},
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(CheckedFile{}, Problem{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Checked{}, CheckedFile{}, Problem{})); diff != "" {
 		t.Fatal(diff)
 	}
 }

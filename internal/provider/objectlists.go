@@ -13,6 +13,9 @@ const (
 	maxLists = 256
 	// maxListsBytes bounds what they take together, an estimate in bytes. A class with five secrets takes 3 KiB.
 	maxListsBytes = 1 << 20
+	// largeText is the length in bytes from which on texts are parsed one at a time: tens of megabytes at worst, for a moment. 150 secrets are
+	// shorter.
+	largeText = 16 << 10
 )
 
 // objectLists remembers what texts of the parameter objects say, so that a class is parsed once and not for each mount of each pod. It is
@@ -22,6 +25,8 @@ const (
 // parsed each time, because its problems tell of other parameters too.
 type objectLists struct {
 	mostLists, mostBytes int
+	// large is held by who parses a large text.
+	large sync.Mutex
 
 	mu    sync.Mutex
 	bytes int
@@ -50,6 +55,10 @@ func (l *objectLists) parse(p parameters, found *problems) []object {
 	text := p[objectsKey]
 	known := l.find(text)
 	if known == nil {
+		if len(text) > largeText {
+			l.large.Lock()
+			defer l.large.Unlock()
+		}
 		known = &objectList{text: text}
 		known.objects = slices.Clip(parseObjects(p, &known.found))
 		if len(known.found.list) == 0 {
