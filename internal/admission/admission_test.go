@@ -198,6 +198,48 @@ func TestManyWarningsAreShort(t *testing.T) {
 	}
 }
 
+// However large a class is, the answer is one that people can read.
+func TestAnswersAboutLargeClassesAreBounded(t *testing.T) {
+	var vaults, misspelt, unknown strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&vaults, "- {objectName: a%d, objectType: key, keyvaultName: kv-%d}\n", i, i)
+		fmt.Fprintf(&misspelt, "- {objectName: a%d, objectType: %s}\n", i, strings.Repeat("b", 100))
+		fmt.Fprintf(&unknown, "- {objectName: a%d, objectType: secret, %s: x}\n", i, strings.Repeat("b", 100))
+	}
+	for name, text := range map[string]string{
+		"vaults": vaults.String(), "misspelt": misspelt.String(), "unknown": unknown.String(),
+		"aliases": "array: [&a {" + strings.Repeat("b: , ", 1000) + "}" + strings.Repeat(", *a", 9000) + "]",
+		"huge":    "array: [" + strings.Repeat("a,", 700_000) + "]",
+	} {
+		t.Run(name, func(t *testing.T) {
+			large := raw(t, class(objects(text)))
+			for _, old := range []runtime.RawExtension{{}, large, raw(t, class(nil))} {
+				response := validator(&cluster{}).Classes(t.Context(), &admissionv1.AdmissionRequest{
+					Namespace: "payments", Operation: admissionv1.Create, Object: large, OldObject: old,
+				})
+				answer := raw(t, response)
+				if len(response.Warnings) > 51 || len(answer.Raw) > 100_000 {
+					t.Errorf("%d warnings, %d bytes", len(response.Warnings), len(answer.Raw))
+				}
+			}
+		})
+	}
+}
+
+// A class with more mistakes than are told can be mended step by step.
+func TestManyMistakesCanBeMendedStepByStep(t *testing.T) {
+	mistakes := func(types, names int) runtime.RawExtension {
+		return raw(t, class(both(objects(strings.Repeat("- {objectName: a, objectType: b, objectAlias: c}\n", types)+
+			strings.Repeat("- {objectName: a_b, objectType: secret, objectAlias: c}\n", names)), func(c *v1.SecretProviderClass) { c.Spec.SecretObjects = nil })))
+	}
+	response := validator(&cluster{}).Classes(t.Context(), &admissionv1.AdmissionRequest{
+		Namespace: "payments", Operation: admissionv1.Update, OldObject: mistakes(150, 50), Object: mistakes(20, 50),
+	})
+	if !response.Allowed {
+		t.Fatalf("got %+v", response.Result)
+	}
+}
+
 func TestADeletionIsNobodysBusiness(t *testing.T) {
 	for _, handler := range []func(context.Context, *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse{
 		validator(&cluster{}).Classes, validator(&cluster{}).Workloads,

@@ -40,12 +40,32 @@ type Problem struct {
 	Err   *reason.Error
 }
 
+const (
+	// maxProblems bounds how many problems of a class, and of one entry, are told one by one.
+	maxProblems = 100
+	// maxComparisons bounds how often Check holds a name against a file: a tenth of a second.
+	maxComparisons = 2_000_000
+)
+
 // Check returns everything for which [Desired] will refuse an entry of secretObjects, as far as that does not depend on what the files hold: the
-// same errors, and all of them. files are those that the class will mount; nil where that is not known.
+// same errors, and all of them; only of more than 100, the last one says that there are more. files are those that the class will mount; nil where
+// that is not known.
 func Check(class *v1.SecretProviderClass, files []Foreseen) []Problem {
+	names := 0
+	for _, object := range class.Spec.SecretObjects {
+		if object != nil {
+			names += len(object.Data)
+		}
+	}
+	// So large a class is held against its files when it is mounted.
+	unknown := files == nil || names*len(files) > maxComparisons
 	var problems []Problem
-	for _, e := range entries(class, mountedFiles{files: files, unknown: files == nil, objects: class.Spec.Parameters["objects"]}) {
+	for _, e := range entries(class, &mountedFiles{files: files, unknown: unknown, objects: class.Spec.Parameters["objects"]}) {
 		problems = append(problems, e.check()...)
+		if len(problems) > maxProblems {
+			return append(problems[:maxProblems:maxProblems], Problem{"spec.secretObjects", reason.New(reason.SecretObjectInvalid, "correct these first",
+				"there are more mistakes in secretObjects than these %d", maxProblems)})
+		}
 	}
 	return problems
 }
@@ -54,7 +74,7 @@ func Check(class *v1.SecretProviderClass, files []Foreseen) []Problem {
 type entry struct {
 	// where begins every message about the entry, field every path of a field in it.
 	where, field string
-	mounted      mountedFiles
+	mounted      *mountedFiles
 	// sameName is the entry before this one that has the same secretName, or -1.
 	sameName int
 	// made is the Secret without its data.
@@ -65,7 +85,7 @@ type entry struct {
 // item is one entry of data, trimmed.
 type item struct{ path, key string }
 
-func entries(class *v1.SecretProviderClass, mounted mountedFiles) []entry {
+func entries(class *v1.SecretProviderClass, mounted *mountedFiles) []entry {
 	first := map[string]int{}
 	list := make([]entry, 0, len(class.Spec.SecretObjects))
 	for i, object := range class.Spec.SecretObjects {
@@ -80,7 +100,7 @@ func entries(class *v1.SecretProviderClass, mounted mountedFiles) []entry {
 			},
 		}
 		if e.made.Name != "" {
-			e.where += fmt.Sprintf(" (Secret %q)", e.made.Name)
+			e.where += fmt.Sprintf(" (Secret %q)", shorten(e.made.Name))
 			if other, taken := first[e.made.Name]; taken {
 				e.sameName = other
 			} else {
@@ -129,13 +149,19 @@ func (e entry) checkMetadata() []Problem {
 		add(".type", "set type, for example Opaque", "secret type is empty")
 	}
 	for _, key := range slices.Sorted(maps.Keys(e.made.Labels)) {
+		if len(problems) > maxProblems {
+			break
+		}
 		if wrong := slices.Concat(validation.IsQualifiedName(key), validation.IsValidLabelValue(e.made.Labels[key])); len(wrong) > 0 {
-			add(".labels", "change that label", "label %q is not possible: %s", key, strings.Join(wrong, "; "))
+			add(".labels", "change that label", "label %q is not possible: %s", shorten(key), strings.Join(wrong, "; "))
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(e.made.Annotations)) {
+		if len(problems) > maxProblems {
+			break
+		}
 		if wrong := validation.IsQualifiedName(strings.ToLower(key)); len(wrong) > 0 {
-			add(".annotations", "change that annotation", "annotation %q is not possible: %s", key, strings.Join(wrong, "; "))
+			add(".annotations", "change that annotation", "annotation %q is not possible: %s", shorten(key), strings.Join(wrong, "; "))
 		}
 	}
 	return problems
@@ -149,6 +175,9 @@ func (e entry) checkData() []Problem {
 	var problems []Problem
 	taken := map[string]bool{}
 	for i, item := range e.data {
+		if len(problems) > maxProblems {
+			break
+		}
 		field := fmt.Sprintf("%s.data[%d]", e.field, i)
 		add := func(name, next, format string, args ...any) {
 			problems = append(problems, Problem{field + name, e.invalid(next, format, args...)})
@@ -160,13 +189,13 @@ func (e entry) checkData() []Problem {
 		case item.key == "":
 			add(".key", "set key", "data[%d]: key in secretObjects.data is empty", i)
 		case taken[item.key]:
-			add(".key", "give each file a key of its own", "data[%d]: key %q stands there twice", i, item.key)
+			add(".key", "give each file a key of its own", "data[%d]: key %q stands there twice", i, shorten(item.key))
 		case len(wrong) > 0:
-			add(".key", "change that key", "data[%d]: key %q is not a possible key of a Secret: %s", i, item.key, strings.Join(wrong, "; "))
+			add(".key", "change that key", "data[%d]: key %q is not a possible key of a Secret: %s", i, shorten(item.key), strings.Join(wrong, "; "))
 		}
 		taken[item.key] = true
 		if item.path != "" && !e.mounted.has(item.path) {
-			add(".objectName", e.mounted.hint(item.path), "file matching objectName %s not found in the pod (%s)", item.path, e.mounted.list())
+			add(".objectName", e.mounted.hint(item.path), "file matching objectName %s not found in the pod (%s)", shorten(item.path), e.mounted.list())
 		}
 	}
 	return problems
@@ -202,7 +231,7 @@ func (e entry) need(key string) []Problem {
 	if _, there := e.pathOf(key); there {
 		return nil
 	}
-	return []Problem{{e.field + ".data", e.invalid("add the key to data, or choose type Opaque", "type %s needs the key %q", e.made.Type, key)}}
+	return []Problem{{e.field + ".data", e.invalid("add the key to data, or choose type Opaque", "type %s needs the key %q", shorten(string(e.made.Type)), key)}}
 }
 
 // pathOf returns the file of a key.
@@ -219,9 +248,12 @@ func (e entry) pathOf(key string) (string, bool) {
 func (e entry) checkTLS() []Problem {
 	var problems []Problem
 	for i, item := range e.data {
+		if len(problems) > maxProblems {
+			break
+		}
 		if item.key != "" && item.key != core.TLSCertKey && item.key != core.TLSPrivateKeyKey && item.key != caKey {
 			problems = append(problems, Problem{fmt.Sprintf("%s.data[%d].key", e.field, i), e.invalid(
-				"use another entry with type Opaque for other keys", "key '%s' is not supported. Only 'tls.key', 'tls.crt' and 'ca.crt' are supported", item.key)})
+				"use another entry with type Opaque for other keys", "key '%s' is not supported. Only 'tls.key', 'tls.crt' and 'ca.crt' are supported", shorten(item.key))})
 		}
 	}
 	certificateFile, hasCertificate := e.pathOf(core.TLSCertKey)
@@ -229,7 +261,7 @@ func (e entry) checkTLS() []Problem {
 	for _, key := range []string{core.TLSCertKey, core.TLSPrivateKeyKey} {
 		if _, there := e.pathOf(key); !there {
 			problems = append(problems, Problem{e.field + ".data", e.invalid(
-				"add the key to data; both may name the same file", "type %s needs the key %q", e.made.Type, key)})
+				"add the key to data; both may name the same file", "type %s needs the key %q", shorten(string(e.made.Type)), key)})
 		}
 	}
 	if !hasCertificate || !hasKey {

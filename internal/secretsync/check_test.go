@@ -3,6 +3,7 @@
 package secretsync_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -102,5 +103,67 @@ func TestCheckSaysWhatTheEventWillSay(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A class of the largest size has as many mistakes as fit; the answer stays short, and so does the work for it.
+func TestAnswersAboutLargeClassesAreBounded(t *testing.T) {
+	const size = 1 << 20
+	long := strings.Repeat("x", 100_000)
+	absent := func(n int) []string {
+		var pairs []string
+		for i := range n {
+			pairs = append(pairs, fmt.Sprintf("k%d", i), fmt.Sprintf("absent%d", i))
+		}
+		return pairs
+	}
+	labels := map[string]string{}
+	for i := range 10_000 {
+		labels[fmt.Sprintf("a_%d_", i)] = ""
+	}
+	var many []*v1.SecretObject
+	for range 5000 {
+		many = append(many, &v1.SecretObject{SecretName: long, Type: "Opaque", Data: data("k", "absent")})
+	}
+	for name, objects := range map[string][]*v1.SecretObject{
+		"files":      {{SecretName: "a", Type: "Opaque", Data: data(absent(5000)...)}},
+		"labels":     {{SecretName: "a", Type: "Opaque", Labels: labels, Annotations: labels, Data: data("k", "user")}},
+		"long names": {{SecretName: long, Type: "Opaque", Labels: map[string]string{long: ""}, Data: data(long, long, long, long)}},
+		"entries":    many,
+		"tls":        {{SecretName: "a", Type: "kubernetes.io/tls", Data: data(absent(5000)...)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := class()
+			c.Spec.SecretObjects = objects
+			problems := secretsync.Check(c, foreseen("user", long))
+			total := 0
+			for _, p := range problems {
+				total += len(p.Err.Error())
+			}
+			if n := len(problems); n == 0 || n > 101 || total > 200_000 {
+				t.Fatalf("%d problems in %d bytes", n, total)
+			}
+			if last := problems[len(problems)-1]; len(problems) == 101 && (last.Field != "spec.secretObjects" || !strings.Contains(last.Err.Error(), "more mistakes in secretObjects than these 100")) {
+				t.Errorf("got %+v", last)
+			}
+		})
+	}
+	// More names and files than are worth comparing before a pod mounts them.
+	c := class()
+	c.Spec.SecretObjects[0].Data = data(absent(5000)...)
+	asked := 0
+	files := slices.Repeat([]secretsync.Foreseen{{Path: "user", Matches: func(string) bool { asked++; return false }}}, 5000)
+	if problems := secretsync.Check(c, files); len(problems) > 0 || asked > 0 {
+		t.Fatalf("%d problems, %d comparisons", len(problems), asked)
+	}
+	// The objects are read once, and not at all where they are large.
+	c = class()
+	c.Spec.SecretObjects[0].Data = data("k", "wanted", "l", "wanted")
+	alias := "- {objectName: wanted, objectAlias: user}\n"
+	for objects, want := range map[string]string{alias: `use the alias "user"`, alias + strings.Repeat("#", size): "name one of these files"} {
+		c.Spec.Parameters = map[string]string{"objects": objects}
+		if problems := secretsync.Check(c, foreseen("user")); len(problems) != 2 || !strings.Contains(problems[1].Err.Error(), want) {
+			t.Errorf("got %v", problems)
+		}
 	}
 }
