@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vaultferry/vaultferry/test/cluster/internal/filelock"
 	"github.com/vaultferry/vaultferry/test/cluster/internal/host"
@@ -106,6 +107,30 @@ func TestUpRefusesOtherSettingsOfARunningCluster(t *testing.T) {
 		Issuer: "https://b.example.com", Build: func(context.Context) (map[string]string, error) { return nil, nil },
 	})
 	if err == nil || !strings.Contains(err.Error(), `--service-account-issuer "https://a.example.com"`) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// A supervisor that was killed a moment ago still has its lock.
+func TestUpStartsAnewWhatEndsMeanwhile(t *testing.T) {
+	c := cluster(t)
+	supervisor, err := host.Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(record.Write(c.Layout.Record(), record.Cluster{}), record.Write(c.Layout.Supervisor(), supervisor)); err != nil {
+		t.Fatal(err)
+	}
+	alive, err := filelock.Try(c.Layout.AliveLock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(100*time.Millisecond, func() { _ = alive.Release() })
+	built := errors.New("this far")
+	_, err = c.Up(t.Context(), Options{
+		Timeout: time.Minute, Build: func(context.Context) (map[string]string, error) { return nil, built },
+	})
+	if !errors.Is(err, built) {
 		t.Fatalf("got %v", err)
 	}
 }

@@ -15,6 +15,9 @@ import (
 	"github.com/vaultferry/vaultferry/test/cluster/internal/record"
 )
 
+// errEnded says that there is no supervisor any more.
+var errEnded = errors.New("the supervisor ended")
+
 // await waits until the cluster can be used: every program is ready, the node
 // too, and pods of the namespace default have their ServiceAccount.
 func (c Cluster) await(ctx context.Context, timeout time.Duration) error {
@@ -30,7 +33,7 @@ func (c Cluster) await(ctx context.Context, timeout time.Duration) error {
 		// A supervisor that has ended has let go of its lock.
 		if alive, lockErr := filelock.Try(c.Layout.AliveLock()); lockErr == nil {
 			_ = alive.Release()
-			return fmt.Errorf("the supervisor of cluster %q ended: see %s", c.Layout.Name, c.Layout.SupervisorLog())
+			return fmt.Errorf("%w: cluster %q, see %s", errEnded, c.Layout.Name, c.Layout.SupervisorLog())
 		}
 		select {
 		case <-ctx.Done():

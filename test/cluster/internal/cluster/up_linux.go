@@ -62,7 +62,11 @@ func (c Cluster) Up(ctx context.Context, options Options) (bool, error) {
 		if err := c.sameSettings(options); err != nil {
 			return false, err
 		}
-		return false, c.await(ctx, options.Timeout)
+		if err := c.await(ctx, options.Timeout); !errors.Is(err, errEnded) {
+			return false, err
+		}
+		// It was on its way out, as one is that was killed a moment ago.
+		alive, err = filelock.Try(c.Layout.AliveLock())
 	}
 	if err != nil {
 		return false, err
