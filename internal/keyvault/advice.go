@@ -3,6 +3,7 @@
 package keyvault
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -35,6 +36,8 @@ func (c call) refused(answer refusal) *reason.Error {
 		return c.forbidden(answer)
 	case answer.status == http.StatusNotFound && answer.code == c.kind.absent:
 		return c.notFound()
+	case answer.status == http.StatusBadRequest && strings.Contains(answer.message, "is not recognized"):
+		return c.outdated(answer)
 	case answer.status == http.StatusBadRequest && answer.code != "":
 		return reason.New(reason.ObjectsInvalid, "correct objectName or objectVersion in spec.parameters.objects",
 			"%s: the vault does not accept the name or version (%s)", c.describe(), answer.code)
@@ -43,6 +46,20 @@ func (c call) refused(answer refusal) *reason.Error {
 			"vault %s (%s) answered with HTTP status %d", c.item.Vault, c.host(), answer.status)
 	}
 	return c.invalid(fmt.Sprintf("the vault answered with HTTP status %d", answer.status))
+}
+
+var latestVersion = regexp.MustCompile(`latest supported version \(([0-9A-Za-z.-]+)\)`)
+
+// outdated says that the vault's service does not know the version of its API that it was asked in.
+func (c call) outdated(answer refusal) *reason.Error {
+	latest := ""
+	if match := latestVersion.FindStringSubmatch(answer.message); match != nil && len(match[1]) <= 32 {
+		latest = ", its latest is " + match[1]
+	}
+	return reason.New(reason.VaultAnswerInvalid,
+		"correct spec.parameters.cloudName or update the cloud's Key Vault: it is asked in version "+apiVersion+", and in "+apiVersionOfFile+
+			" where a file describes the cloud",
+		"%s: the vault does not know version %s of Key Vault's API%s (%s)", c.describe(), c.apiVersion(), latest, cmp.Or(answer.code, "HTTP status 400"))
 }
 
 func (c call) unauthorized(answer refusal) *reason.Error {

@@ -20,6 +20,21 @@ import (
 // maxClients bounds the vaults whose clients are kept; what is above it makes all of them anew.
 const maxClients = 64
 
+// Versions of Key Vault's API. What is read here is in all of them, and a service that does not know a version answers with an error: the newest,
+// which the libraries ask for by themselves, is not known to every national cloud, and Azure Stack Hub, which a file describes, ends at 7.1.
+const (
+	apiVersion       = "7.4"
+	apiVersionOfFile = "7.1"
+)
+
+// apiVersion is the version of Key Vault's API that the call's cloud is asked in.
+func (c call) apiVersion() string {
+	if known, ok := entra.CloudNamed(c.identity.Cloud.Name); ok && known == c.identity.Cloud {
+		return apiVersion
+	}
+	return apiVersionOfFile
+}
+
 // clients keeps the official clients of each vault. All identities share them, which is why they hold none: no credential, no token, and
 // no answer. Whose token a request carries, its context says (see [authorization]), and without that there is none.
 type clients struct {
@@ -77,7 +92,9 @@ func (c *clients) of(asked call) *vaultClients {
 	if len(c.kept) >= maxClients {
 		clear(c.kept)
 	}
-	made := newVaultClients("https://"+host+"/", c.options)
+	options := c.options
+	options.APIVersion = asked.apiVersion()
+	made := newVaultClients("https://"+host+"/", options)
 	c.kept[host] = made
 	return made
 }

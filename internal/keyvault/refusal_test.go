@@ -4,11 +4,15 @@ package keyvault_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 
+	"github.com/vaultferry/vaultferry/internal/entra"
+	"github.com/vaultferry/vaultferry/internal/keyvault"
 	"github.com/vaultferry/vaultferry/internal/reason"
 )
 
@@ -92,6 +96,53 @@ func TestRefusals(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Vaults are asked in a version that their cloud knows, and a page's link does not change it.
+func TestTheVersionOfTheAPI(t *testing.T) {
+	stack := entra.Cloud{Name: "AzurePublicCloud", AuthorityHost: "login.hub.example", VaultSuffix: "vault.hub.example"}
+	for want, cloud := range map[string]entra.Cloud{"7.4": entra.PublicCloud(), "7.1": stack} {
+		var asked []string
+		reader := newReader(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			asked = append(asked, strings.Join(r.URL.Query()["api-version"], ","))
+			if r.URL.Query().Has("$skiptoken") {
+				return answer(r, 200, `{"value":[]}`), nil
+			}
+			return answer(r, 200, fmt.Sprintf(`{"value":[],"nextLink":"https://%s%s?api-version=2026-04-01&$skiptoken=abc"}`, r.URL.Host, r.URL.Path)), nil
+		}))
+		source := &namedTokens{entra.Identity{Cloud: cloud, Tenant: tenant, ClientID: client}}
+		for _, objectType := range []string{"secret", "key", "cert"} {
+			item := itemOf(objectType)
+			if _, err := reader.List(t.Context(), source, item.Vault, item.Type); err != nil {
+				t.Error(err)
+			}
+			if _, err := reader.Versions(t.Context(), source, item); err != nil {
+				t.Error(err)
+			}
+			if _, err := reader.Fetch(t.Context(), keyvault.Request{Tokens: source, Items: []keyvault.Item{item}}); err == nil {
+				t.Error("a listing is read as an object")
+			}
+		}
+		if len(asked) != 3*5 || slices.ContainsFunc(asked, func(version string) bool { return version != want }) {
+			t.Errorf("asked in %v, want %s", asked, want)
+		}
+	}
+}
+
+// A service that does not know the version is not a wrong name in a class.
+func TestAnOldServiceIsSaidSo(t *testing.T) {
+	for message, says := range map[string]string{
+		"The specified version (7.4) is not recognized. Consider using the latest supported version (7.1).":         "7.4 of Key Vault's API, its latest is 7.1 (BadParameter)",
+		"The specified version (7.4) is not recognized.":                                                            "7.4 of Key Vault's API (BadParameter)",
+		"The specified version (7.4) is not recognized. Consider using the latest supported version (<b>\r\n</b>).": "7.4 of Key Vault's API (BadParameter)",
+	} {
+		body, _ := json.Marshal(map[string]any{"error": map[string]string{"code": "BadParameter", "message": message}})
+		_, err := fetchOne(t, roundTrip(func(r *http.Request) (*http.Response, error) { return answer(r, 400, string(body)), nil }), itemOf("secret"))
+		if reason.Of(err) != reason.VaultAnswerInvalid.Name || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "cloudName") ||
+			strings.Contains(err.Error(), "objectName") {
+			t.Errorf("got %v", err)
+		}
 	}
 }
 

@@ -131,6 +131,7 @@ func vaultEntries() []Entry {
 			Causes: []string{
 				"A proxy or a captive portal answers in the vault's place.",
 				"The vault's private DNS record leads to another service.",
+				"The cloud's Key Vault is so old that it does not know the version of its API in which it is asked.",
 			},
 			See: []Step{reachFromNode("<vault>.vault.azure.net/healthstatus"), providerLog()},
 			Fix: []Step{
