@@ -112,14 +112,18 @@ func asKey(answer azkeys.KeyBundle, c call) (Object, error) {
 
 // asCertificate checks an answer before anything relies on it.
 func asCertificate(answer azcertificates.Certificate, c call) (Object, error) {
+	attributes := certificateAttributes(answer.Attributes)
 	if len(answer.CER) == 0 {
+		if !attributes.Enabled {
+			return Object{}, c.notIssued()
+		}
 		return Object{}, c.invalid("certificate value is nil")
 	}
 	_, version, err := identifier(c, answer.ID)
 	if err != nil {
 		return Object{}, err
 	}
-	return c.enabled(Object{Version: version, Content: secret.New(answer.CER), Attributes: certificateAttributes(answer.Attributes)})
+	return c.enabled(Object{Version: version, Content: secret.New(answer.CER), Attributes: attributes})
 }
 
 // enabled refuses a disabled object. A vault does so itself for secrets only; keys and certificates it hands out.
@@ -138,6 +142,13 @@ func (c call) disabled() *reason.Error {
 	return reason.New(reason.ObjectDisabled,
 		"enable it: az keyvault "+c.kind.group+" set-attributes --vault-name "+c.item.Vault+" --name "+c.item.Name+" --enabled true"+version,
 		"%s is disabled", c.describe())
+}
+
+// notIssued is about a certificate that was asked for and has not come: a vault holds it disabled and empty until then.
+func (c call) notIssued() *reason.Error {
+	return reason.New(reason.ObjectDisabled,
+		"complete its issuance, which makes it enabled; see what it waits for: az keyvault certificate pending show --vault-name "+c.item.Vault+" --name "+c.item.Name,
+		"%s is disabled: it is not issued yet", c.describe())
 }
 
 // identifier reads an object's identifier, https://<vault>/<collection>/<name>/<version>. Only in a listing of objects it may lack the

@@ -144,6 +144,20 @@ func TestDisabledKeysAndCertificatesAreRefused(t *testing.T) {
 	}
 }
 
+// A certificate that its issuer has not signed yet is there, without anything in it.
+func TestACertificateThatIsNotIssuedYet(t *testing.T) {
+	const body = `{"id":"https://kv/certificates/tls/` + version + `","attributes":{"enabled":false},"pending":{"id":"https://kv/certificates/tls/pending"}}`
+	item := itemOf("cert")
+	if _, err := fetchOne(t, always(body), item); reason.Of(err) != reason.ObjectDisabled.Name || !strings.Contains(err.Error(), "is disabled: it is not issued yet") ||
+		!strings.Contains(err.Error(), "az keyvault certificate pending show --vault-name "+vault+" --name tls") {
+		t.Fatalf("got %v", err)
+	}
+	item.Optional = true
+	if got, err := fetchOne(t, always(body), item); err != nil || got.Missing == nil || got.Missing.Reason != reason.ObjectDisabled {
+		t.Fatalf("got %v, %v", got, err)
+	}
+}
+
 func TestItemsThatNoVaultCanHave(t *testing.T) {
 	for name, change := range map[string]func(*keyvault.Item){
 		"type":       func(i *keyvault.Item) { i.Type = "secrets" },

@@ -172,7 +172,10 @@ func objectEntries() []Entry {
 			Reason: reason.ObjectDisabled,
 			Meaning: "The object, or the version that is asked for, is disabled. Without `objectVersion` the latest version counts, even if an older one is " +
 				"enabled.",
-			Causes: []string{"Somebody disabled it, often the latest version on the way to a new one."},
+			Causes: []string{
+				"Somebody disabled it, often the latest version on the way to a new one.",
+				"It is a certificate that its issuer has not issued yet.",
+			},
 			See: []Step{
 				{"See which versions are enabled:",
 					"az keyvault secret list-versions --vault-name <vault> --name <object> --query '[].{id:id, enabled:attributes.enabled}' --output table"},
