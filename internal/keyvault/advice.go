@@ -32,7 +32,7 @@ func (c call) refused(answer refusal) *reason.Error {
 	switch {
 	case answer.status == http.StatusUnauthorized:
 		return c.unauthorized(answer)
-	case answer.status == http.StatusForbidden:
+	case answer.status == http.StatusForbidden && answer.code != "":
 		return c.forbidden(answer)
 	case answer.status == http.StatusNotFound && answer.code == c.kind.absent:
 		return c.notFound()
@@ -122,19 +122,13 @@ func (c call) notAllowed(answer refusal) *reason.Error {
 			fmt.Sprintf("allow it: az keyvault set-policy --name %s --spn %s --%s-permissions %s", vault, c.assignee(), c.kind.group, permission),
 			"%s: the vault's access policies do not let %s %s %ss (%s)", c.describe(), c.caller(), verb, c.kind.noun, answer.inner)
 	}
-	why := "HTTP status 403"
-	for _, name := range []string{answer.code, answer.inner} {
-		if name != "" {
-			why = name
-		}
-	}
 	includes := ""
 	if c.op != opGet {
 		includes = " (it includes " + c.kind.listing + ")"
 	}
 	return reason.New(reason.VaultForbidden,
 		Grant(c.kind.role, includes, c.assignee(), vault),
-		"%s: %s may not %s %ss (%s)", c.describe(), c.caller(), verb, c.kind.noun, why)
+		"%s: %s may not %s %ss (%s)", c.describe(), c.caller(), verb, c.kind.noun, cmp.Or(answer.inner, answer.code))
 }
 
 // Grant is the step that gives an identity a role for a vault; includes is what to say of the role, "" for nothing.

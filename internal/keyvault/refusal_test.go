@@ -146,6 +146,18 @@ func TestAnOldServiceIsSaidSo(t *testing.T) {
 	}
 }
 
+// A vault's refusal has a code. What refuses in its place, such as a firewall on the way, says nothing of roles.
+func TestARefusalWithoutACodeIsNotTheVaults(t *testing.T) {
+	for _, body := range []string{"", "<html><body>Access denied</body></html>", `{}`, `{"error":"blocked"}`, `{"error":{"code":"<b>"}}`} {
+		for _, status := range []int{400, 403, 404} {
+			_, err := fetchOne(t, roundTrip(func(r *http.Request) (*http.Response, error) { return answer(r, status, body), nil }), itemOf("secret"))
+			if reason.Of(err) != reason.VaultAnswerInvalid.Name || !strings.Contains(err.Error(), fmt.Sprintf("HTTP status %d; see what answers under that name", status)) {
+				t.Errorf("%d %s: got %v", status, body, err)
+			}
+		}
+	}
+}
+
 func TestAMissingVersionIsSaidSo(t *testing.T) {
 	reader := newReader(t, roundTrip(func(r *http.Request) (*http.Response, error) {
 		return answer(r, 404, `{"error":{"code":"SecretNotFound","message":"x"}}`), nil
