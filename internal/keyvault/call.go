@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/vaultferry/vaultferry/internal/entra"
 	"github.com/vaultferry/vaultferry/internal/reason"
@@ -102,7 +103,11 @@ func newCall(identity entra.Identity, op operation, item Item) (call, error) {
 	return c, nil
 }
 
-func (c call) host() string  { return c.item.Vault + "." + c.identity.Cloud.VaultSuffix }
+func (c call) host() string { return c.item.Vault + "." + c.identity.Cloud.VaultSuffix }
+
+// hostKey is the host in the one form under which things are kept: a vault's name may be written in either case.
+func (c call) hostKey() string { return strings.ToLower(c.host()) }
+
 func (c call) scope() string { return c.identity.Cloud.Scope() }
 
 // describe begins every sentence about the call's object.

@@ -5,7 +5,6 @@ package keyvault
 import (
 	"context"
 	"net/http"
-	"strings"
 	"sync"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -83,7 +82,7 @@ func (s sender) Do(request *http.Request) (*http.Response, error) {
 
 // of returns the clients of the call's vault.
 func (c *clients) of(asked call) *vaultClients {
-	host := strings.ToLower(asked.host())
+	host := asked.hostKey()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if known := c.kept[host]; known != nil {

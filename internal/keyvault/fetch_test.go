@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -267,6 +268,60 @@ func TestAThrottledVaultIsLeftAlone(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The answers of one burst come in any order; the longest of what they ask for holds, and the burst is one step all the same.
+func TestTheLongestPauseOfABurstHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		throttled := true
+		reader := newReader(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			if !throttled {
+				return answer(r, 429, ""), nil
+			}
+			after := strings.TrimPrefix(strings.Split(r.URL.Path, "/")[2], "after-")
+			pause, _ := strconv.Atoi(after)
+			time.Sleep(time.Duration(pause*3%10+1) * time.Millisecond) // so that the longest one comes neither first nor last
+			busy := answer(r, 429, "")
+			busy.Header.Set("Retry-After", after)
+			return busy, nil
+		}))
+		var burst sync.WaitGroup
+		for _, name := range []string{"after-3", "after-9", "after-6", "after-0"} {
+			burst.Go(func() {
+				if _, err := reader.Fetch(t.Context(), request(name)); reason.Of(err) != reason.VaultThrottled.Name {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+		burst.Wait()
+		time.Sleep(9*time.Second - 3*time.Millisecond)
+		if _, err := reader.Fetch(t.Context(), request("a")); !strings.Contains(err.Error(), "asked to wait before") {
+			t.Fatalf("the vault was not left alone: %v", err)
+		}
+		time.Sleep(2 * time.Millisecond)
+		throttled = false
+		if _, err := reader.Fetch(t.Context(), request("a")); !strings.Contains(err.Error(), "alone for 2 s") && !strings.Contains(err.Error(), "alone for 3 s") {
+			t.Fatalf("the burst was not one step: %v", err)
+		}
+	})
+}
+
+// A vault's name may be written in either case, and is one vault.
+func TestAPauseHoldsHoweverTheVaultIsWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		reader := newReader(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			calls++
+			return answer(r, 429, ""), nil
+		}))
+		for _, name := range []string{strings.ToUpper(vault), vault} {
+			ask := request("a")
+			ask.Items[0].Vault = name
+			if _, err := reader.Fetch(t.Context(), ask); reason.Of(err) != reason.VaultThrottled.Name || calls != 1 {
+				t.Fatalf("%s: got %v after %d calls", name, err, calls)
+			}
+		}
+	})
 }
 
 func TestPausesGrowWithoutRetryAfter(t *testing.T) {

@@ -111,7 +111,7 @@ func (r *Reader) observed(ctx context.Context, c call, do func() error, observe 
 	if ctx.Err() != nil {
 		return r.explain(ctx, ctx.Err(), c)
 	}
-	if wait := r.throttle.remaining(c.host()); wait > 0 {
+	if wait := r.throttle.remaining(c.hostKey()); wait > 0 {
 		return c.throttled(wait, "it was asked to wait before")
 	}
 	started := time.Now()
@@ -128,6 +128,6 @@ func (r *Reader) observed(ctx context.Context, c call, do func() error, observe 
 	if err := do(); err != nil {
 		return r.explain(ctx, err, c)
 	}
-	r.throttle.clear(c.host())
+	r.throttle.clear(c.hostKey())
 	return nil
 }

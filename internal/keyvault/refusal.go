@@ -83,7 +83,7 @@ func (r *Reader) explain(ctx context.Context, err error, c call) error {
 		answer := readRefusal(failed)
 		if answer.status == http.StatusTooManyRequests {
 			r.config.Observer.VaultThrottled(c.item.Vault)
-			return c.throttled(r.throttle.note(c.host(), retryAfter(answer.header)), "HTTP status 429")
+			return c.throttled(r.throttle.note(c.hostKey(), retryAfter(answer.header)), "HTTP status 429")
 		}
 		return c.refused(answer)
 	}

@@ -43,11 +43,15 @@ func (t *throttle) note(host string, asked time.Duration) time.Duration {
 		t.vaults = map[string]pause{}
 	}
 	last := t.vaults[host]
+	wait := min(asked, longestPause)
 	if now.Before(last.until) {
-		// One burst of answers counts once.
+		// One burst of answers counts once, and lasts as long as the one that asks for most.
+		if until := now.Add(wait); until.After(last.until) {
+			last.until = until
+			t.vaults[host] = last
+		}
 		return last.until.Sub(now)
 	}
-	wait := min(asked, longestPause)
 	if wait <= 0 {
 		wait = min(firstPause<<min(last.steps, 6), longestPause)
 		wait += rand.N(wait / 2) //nolint:gosec // jitter, not cryptography
