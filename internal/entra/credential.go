@@ -299,13 +299,20 @@ func (c *credential) keep(scope string, token azcore.AccessToken) {
 	}
 }
 
-// postpone puts off the next early renewal of token.
+// postpone puts off the next early renewal of token, not beyond its end.
 func (c *credential) postpone(scope, token string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if i := c.place(scope); i >= 0 && c.kept[i].Token == token {
-		c.kept[i].renewAt = time.Now().Add(renewAgain)
+		c.kept[i].renewAt = earlier(time.Now().Add(renewAgain), c.kept[i].ExpiresOn)
 	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // reject implements [Session.Reject].

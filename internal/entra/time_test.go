@@ -87,6 +87,27 @@ func TestEntraMayBeDownWhileTheTokenIsGood(t *testing.T) {
 	}
 }
 
+// A renewal that fails in a token's last seconds is not put off beyond its end.
+func TestAPostponedRenewalDoesNotOutliveTheToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		azure := &fakeEntra{}
+		session := newTokens(t, azure).Session(workload(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject)))
+		first, err := session.Token(t.Context(), scope, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		azure.refuse = down
+		time.Sleep(time.Until(first.ExpiresOn) - 10*time.Second)
+		if again, err := session.Token(t.Context(), scope, ""); err != nil || again.Token != first.Token {
+			t.Fatalf("got %q, %v", again.Token, err)
+		}
+		time.Sleep(time.Until(first.ExpiresOn))
+		if token, err := session.Token(t.Context(), scope, ""); reason.Of(err) != reason.EntraUnreachable.Name {
+			t.Fatalf("got %q, %v", token.Token, err)
+		}
+	})
+}
+
 // A revoked token is worse than none: it must not come back because Entra ID is down.
 func TestARejectedTokenStaysRejectedWhileEntraIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
