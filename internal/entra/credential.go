@@ -288,8 +288,9 @@ func (c *credential) keep(scope string, token azcore.AccessToken) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if sha256.Sum256([]byte(token.Token)) == c.rejected {
-		// The node's identity service keeps tokens too and may repeat itself; the next request asks it again.
-		return
+		// The node's identity service keeps tokens too and may repeat itself, and the service that rejected this one may have been wrong. Whoever
+		// sees it rejected again drops it again; otherwise it serves on, and is compared with a newer one soon.
+		renewAt = earlier(renewAt, now.Add(renewAgain))
 	}
 	fresh := keptToken{token, scope, renewAt}
 	if i := c.place(scope); i >= 0 {

@@ -13,5 +13,5 @@
 //
 // The library keeps the tokens of managed identities a second time, for the whole process, and offers no way to forget one. It is
 // always asked in the way that passes this by. IMDS keeps tokens too, where no client reaches: when it repeats a token that
-// was rejected, the token is not kept, and the next request asks again.
+// was rejected, the token is kept for half a minute only, and a request that sees it rejected again asks again.
 package entra

@@ -137,6 +137,35 @@ func TestANodeThatRepeatsARejectedTokenIsAskedAgain(t *testing.T) {
 	}
 }
 
+// A vault may reject a good token, once. Then IMDS, which repeats it for a day, must not be asked for each request of that day.
+func TestARepeatedTokenThatIsNotRejectedAgainIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		node := &fakeNode{same: true}
+		session := nodeTokens(t, node).Session(ofNode(clientID, subject))
+		get := func() string {
+			t.Helper()
+			token, err := session.Token(t.Context(), scope, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return token.Token
+		}
+		first := get()
+		session.Reject(first)
+		for range 100 {
+			if get() != first || node.asked != 2 {
+				t.Fatalf("%d requests", node.asked)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		node.same = false
+		time.Sleep(20 * time.Second)
+		if fresh := get(); fresh == first || get() != fresh || node.asked != 3 {
+			t.Fatalf("a newer token is not looked for: got %q after %d requests", fresh, node.asked)
+		}
+	})
+}
+
 func TestRefusalsOfTheNode(t *testing.T) {
 	const notFound = `{"error":"invalid_request","error_description":"Identity not found"}`
 	const several = `{"error":"invalid_request","error_description":"Multiple user assigned identities exist, please specify the clientId / ` +
