@@ -4,9 +4,11 @@ package entra_test
 
 import (
 	"compress/gzip"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -90,6 +92,37 @@ func TestLargeDocumentsAreNotKept(t *testing.T) {
 		if azure.docs != tc.read {
 			t.Errorf("with %d bytes more the document was read %d times, want %d", tc.filling, azure.docs, tc.read)
 		}
+	}
+}
+
+// What answers in Entra ID's place for a while, such as a proxy that asks for a login, is not taken for the tenant's document for an hour.
+func TestOnlyATenantsDocumentIsKept(t *testing.T) {
+	const base = "https://login.microsoftonline.com/" + tenant
+	valid := map[string]string{"authorization_endpoint": base + "/authorize", "token_endpoint": base + "/token", "issuer": base + "/v2.0"}
+	pages := map[string]string{"html": "<html>log in first</html>", "empty": "", "another JSON": `[]`, "null": "null"}
+	for field := range valid {
+		lacking := maps.Clone(valid)
+		delete(lacking, field)
+		text, _ := json.Marshal(lacking)
+		pages["no "+field] = string(text)
+	}
+	for name, page := range pages {
+		t.Run(name, func(t *testing.T) {
+			azure, captive := &fakeEntra{}, true
+			session := newTokens(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+				if captive && r.Method == http.MethodGet {
+					return answer(r, 200, page), nil
+				}
+				return azure.RoundTrip(r)
+			})).Session(workload(entra.PublicCloud(), tenant, clientID, assertionOf(t, subject)))
+			if token, err := session.Token(t.Context(), scope, ""); reason.Of(err) != reason.EntraRejected.Name {
+				t.Fatalf("got %q, %v", token.Token, err)
+			}
+			captive = false
+			if _, err := session.Token(t.Context(), scope, ""); err != nil || azure.docs != 1 {
+				t.Fatalf("%v, the document was read %d times", err, azure.docs)
+			}
+		})
 	}
 }
 

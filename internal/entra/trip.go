@@ -4,6 +4,7 @@ package entra
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
@@ -124,10 +125,21 @@ func (d *documents) get(client *http.Client, request *http.Request) (*http.Respo
 	// Of the headers, the library looks at this one.
 	header := http.Header{"Content-Type": {clip(answer.Header.Get("Content-Type"))}}
 	doc := document{header, content, time.Now().Add(documentLife)}
-	if len(content) <= maxDocument {
+	if len(content) <= maxDocument && isConfiguration(content) {
 		d.put(address, doc)
 	}
 	return doc.answer(request), nil
+}
+
+// isConfiguration reports whether content is an OpenID configuration with what the library looks for in it, and not the page of a proxy, which
+// would stay in the way after the proxy has gone.
+func isConfiguration(content []byte) bool {
+	var found struct {
+		Authorization string `json:"authorization_endpoint"`
+		Token         string `json:"token_endpoint"`
+		Issuer        string `json:"issuer"`
+	}
+	return json.Unmarshal(content, &found) == nil && found.Authorization != "" && found.Token != "" && found.Issuer != ""
 }
 
 func (d *documents) find(address string) (document, bool) {
