@@ -30,6 +30,8 @@ const (
 	clockSkew  = 5 * time.Minute
 	retries    = 2
 	retryDelay = 150 * time.Millisecond
+	// retryDelayNode is longer, because IMDS answers 429 to more than a few requests in a second.
+	retryDelayNode = time.Second
 )
 
 // credential keeps one identity's access tokens, by scope, and lets concurrent requests share one exchange.
@@ -181,7 +183,7 @@ func (c *credential) library(login Login, trip *trip) (azcore.TokenCredential, e
 	const noDiscovery = true
 	switch id.Mode {
 	case ManagedIdentity:
-		options.Retry.ShouldRetry = shouldRetryNode
+		options.Retry.ShouldRetry, options.Retry.RetryDelay = shouldRetryNode, retryDelayNode
 		node := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: options}
 		if id.ClientID != "" {
 			node.ID = azidentity.ClientID(id.ClientID)

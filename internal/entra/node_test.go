@@ -243,15 +243,21 @@ func TestANodeWithoutAnIdentityService(t *testing.T) {
 func TestAShortTroubleOfTheNodeIsSatOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		node := &fakeNode{}
-		calls := 0
+		var tries []time.Time
 		flaky := roundTrip(func(r *http.Request) (*http.Response, error) {
-			if calls++; calls == 1 {
+			if tries = append(tries, time.Now()); len(tries) < 3 {
 				return answer(r, 429, `{}`), nil
 			}
 			return node.RoundTrip(r)
 		})
 		if _, err := nodeTokens(t, flaky).Session(ofNode("", subject)).Token(t.Context(), scope, ""); err != nil {
 			t.Fatal(err)
+		}
+		// Who was told that there are too many requests does not send the next ones at once.
+		for i := range 2 {
+			if pause := tries[i+1].Sub(tries[i]); pause < 800*time.Millisecond {
+				t.Errorf("try %d came %v after the one before", i+2, pause)
+			}
 		}
 	})
 }
