@@ -154,6 +154,8 @@ func (c *Cloud) setVaults(resource, suffix string) error {
 	case !isHost(c.VaultSuffix):
 		return errors.New("keyVaultDNSSuffix should be a domain name such as vault.local.azurestack.external")
 	}
+	// Addresses are compared without the port that goes without saying.
+	c.VaultSuffix = strings.TrimSuffix(c.VaultSuffix, ":443")
 	return nil
 }
 

@@ -42,6 +42,11 @@ func TestParseCloud(t *testing.T) {
 			c.VaultSuffix += ":8443"
 			c.VaultResource += ":8443"
 		}), ""},
+		"the usual port": {`"vault.local.azurestack.external"`, `"vault.local.azurestack.external:443"`, valid, ""},
+		"the usual port of an endpoint": {`external/",
+  "keyVaultDNSSuffix"`, `external:443/",
+  "x"`, change(func(c *entra.Cloud) { c.VaultResource += ":443" }), ""},
+		"only the usual port": {`"vault.local.azurestack.external"`, `":443"`, entra.Cloud{}, "keyVaultDNSSuffix should be a domain name"},
 		"AD FS": {`login.local.azurestack.external/"`, `adfs.local.azurestack.external/adfs/"`, change(func(c *entra.Cloud) {
 			c.AuthorityHost, c.ADFS = "adfs.local.azurestack.external", true
 		}), ""},
