@@ -118,10 +118,10 @@ func (c *credential) share(ctx context.Context, login Login, scope, claims strin
 		}
 		return result.Val.(azcore.AccessToken), nil
 	case <-ctx.Done():
-		if errors.Is(ctx.Err(), context.Canceled) {
-			return azcore.AccessToken{}, ctx.Err()
+		if cause := context.Cause(ctx); errors.Is(cause, context.DeadlineExceeded) {
+			return azcore.AccessToken{}, c.unreachable(Explain(cause))
 		}
-		return azcore.AccessToken{}, c.unreachable(Explain(ctx.Err()))
+		return azcore.AccessToken{}, ctx.Err()
 	}
 }
 

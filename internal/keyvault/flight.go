@@ -20,7 +20,7 @@ const shortestJoin = time.Second
 type flight struct {
 	started time.Time
 	tokens  *flightTokens
-	cancel  context.CancelFunc
+	cancel  context.CancelCauseFunc
 	done    chan struct{}
 	// waiting is guarded by Cache.mu.
 	waiting int
@@ -59,7 +59,7 @@ func (c *Cache) ask(ctx context.Context, tokens TokenSource, op operation, item 
 		select {
 		case <-f.done:
 		case <-ctx.Done():
-			c.leave(key, f)
+			c.leave(key, f, ctx.Err())
 			told, _ := newCall(key.identity.Value(), op, item) // its error would have been the read's
 			return answer{}, c.reader.explain(ctx, ctx.Err(), told)
 		}
@@ -82,7 +82,7 @@ func (c *Cache) board(ctx context.Context, key cacheKey, tokens TokenSource, rea
 		f.waiting++
 		return answer{}, f, CacheJoined
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	f := &flight{started: now, tokens: &flightTokens{TokenSource: tokens}, cancel: cancel, done: make(chan struct{}), waiting: 1}
 	c.flights[key] = f
 	go c.fly(ctx, key, f, read)
@@ -91,7 +91,7 @@ func (c *Cache) board(ctx context.Context, key cacheKey, tokens TokenSource, rea
 
 // fly does the read and lands.
 func (c *Cache) fly(ctx context.Context, key cacheKey, f *flight, read readFunc) {
-	defer f.cancel()
+	defer f.cancel(nil)
 	defer close(f.done)
 	f.got, f.err = guarded(ctx, f.tokens, read)
 	c.mu.Lock()
@@ -112,12 +112,12 @@ func guarded(ctx context.Context, tokens TokenSource, read readFunc) (got answer
 	return read(ctx, tokens)
 }
 
-// leave gives up waiting; the last one to leave ends the flight.
-func (c *Cache) leave(key cacheKey, f *flight) {
+// leave gives up waiting, for the given cause; the last one to leave ends the flight, and why it left is why that failed.
+func (c *Cache) leave(key cacheKey, f *flight, cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f.waiting--; f.waiting == 0 {
-		f.cancel()
+		f.cancel(cause)
 		c.ground(key, f)
 	}
 }

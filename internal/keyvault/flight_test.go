@@ -66,6 +66,52 @@ func TestEachCallerHasItsOwnPatience(t *testing.T) {
 	})
 }
 
+// outcomes is an observer that keeps how reads ended.
+type outcomes struct {
+	watcher
+	ended chan error
+}
+
+func (o *outcomes) ObjectRead(_ keyvault.Item, _ keyvault.Attributes, err error, _ time.Duration) {
+	o.ended <- err
+}
+
+// A read that ends because nobody has more time for it counts as one that got no answer, and one that nobody wants any more as that.
+func TestAReadThatNobodyCanWaitForIsToldAsWhatItIs(t *testing.T) {
+	hanging := roundTrip(func(r *http.Request) (*http.Response, error) {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	})
+	for name, tc := range map[string]struct {
+		patience, interest time.Duration
+		is                 func(error) bool
+	}{
+		"no time": {time.Second, time.Minute, func(err error) bool {
+			return reason.Of(err) == reason.VaultUnreachable.Name && strings.Contains(err.Error(), "did not answer in time")
+		}},
+		"no interest": {time.Minute, time.Second, func(err error) bool { return errors.Is(err, context.Canceled) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := &outcomes{ended: make(chan error, 1)}
+				reader, err := keyvault.New(keyvault.Config{Transport: hanging, Observer: o})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), tc.patience)
+				time.AfterFunc(tc.interest, cancel)
+				defer cancel()
+				if _, err := keyvault.NewCache(reader, keyvault.CacheConfig{}).Fetch(ctx, request("a")); !tc.is(err) {
+					t.Errorf("the caller got %v", err)
+				}
+				if err := <-o.ended; !tc.is(err) {
+					t.Errorf("the read ended with %v", err)
+				}
+			})
+		})
+	}
+}
+
 // endingTokens are good once: for the proof before the read, and not for the read.
 type endingTokens struct {
 	tokens

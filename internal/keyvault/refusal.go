@@ -75,7 +75,8 @@ func (r *Reader) explain(ctx context.Context, err error, c call) error {
 	if told, ok := errors.AsType[*reason.Error](err); ok {
 		return told
 	}
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.DeadlineExceeded) {
+	cause := context.Cause(ctx)
+	if cause != nil && !errors.Is(cause, context.DeadlineExceeded) {
 		// Either the caller gave up, or another object's error already says it for the whole vault.
 		return cause
 	}
@@ -92,6 +93,10 @@ func (r *Reader) explain(ctx context.Context, err error, c call) error {
 	}
 	if isAnswerFault(err) {
 		return c.invalid("the vault's answer could not be understood")
+	}
+	if cause != nil && errors.Is(err, context.Canceled) {
+		// Nobody had more time, which a read that many wait for hears of as a cancellation.
+		err = cause
 	}
 	return c.unanswered(err)
 }
