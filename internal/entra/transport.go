@@ -55,6 +55,9 @@ func NewTransport(proxy func(*http.Request) (*url.URL, error)) *http.Transport {
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 		OnProxyConnectResponse: refusedByProxy,
+		// As in Azure's libraries: a connection on which nothing comes back any more is given up, before all requests have failed on it that HTTP/2
+		// would put there. The provider that is built alone has no HTTP/2.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
 	}
 }
 

@@ -3,6 +3,7 @@
 package entra_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +12,10 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/vaultferry/vaultferry/internal/entra"
 )
@@ -71,6 +75,82 @@ func TestAnUntrustedCertificateIsSaidSo(t *testing.T) {
 	if f := entra.Explain(err); !strings.Contains(f.Text, "signed by unknown authority") || !strings.Contains(f.Next, "SSL_CERT_FILE") || !f.Lasting {
 		t.Fatalf("got %+v for %v", f, err)
 	}
+}
+
+// wires is a network in memory: what listens on it is the far end of each connection.
+type wires chan net.Conn
+
+func (w wires) Accept() (net.Conn, error) {
+	conn, ok := <-w
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return conn, nil
+}
+
+func (w wires) Close() error { close(w); return nil }
+func (wires) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "unix"} }
+
+// mute is a connection that, once it is cut, takes what is written and brings it nowhere.
+type mute struct {
+	net.Conn
+	cut *atomic.Bool
+}
+
+func (m mute) Write(p []byte) (int, error) {
+	if m.cut.Load() {
+		return len(p), nil
+	}
+	return m.Conn.Write(p)
+}
+
+// All requests to a host share an HTTP/2 connection, so that a dead one must not be kept until the operating system gives it up.
+func TestADeadConnectionIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var http2 http.Protocols
+		http2.SetUnencryptedHTTP2(true)
+		network := make(wires)
+		server := &http.Server{Protocols: &http2, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
+		go func() { _ = server.Serve(network) }()
+		defer server.Close()
+		transport := entra.NewTransport(nil)
+		defer transport.CloseIdleConnections()
+		transport.Protocols = &http2
+		var dialled []mute
+		transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
+			near, far := net.Pipe()
+			dialled = append(dialled, mute{near, new(atomic.Bool)})
+			network <- far
+			return dialled[len(dialled)-1], nil
+		}
+		get := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://kv.vault.azure.net/", http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := transport.RoundTrip(request)
+			if err == nil {
+				_ = response.Body.Close()
+			}
+			return err
+		}
+		if err := get(); err != nil {
+			t.Fatal(err)
+		}
+		dialled[0].cut.Store(true)
+		cut := time.Now()
+		if err := get(); err == nil {
+			t.Fatal("an answer came over a connection that was cut")
+		}
+		if took := time.Since(cut); took > 16*time.Second {
+			t.Errorf("the dead connection was kept for %v", took)
+		}
+		if err := get(); err != nil || len(dialled) != 2 {
+			t.Errorf("%v after %d connections", err, len(dialled))
+		}
+	})
 }
 
 func TestAnAnswersBodyIsBounded(t *testing.T) {
