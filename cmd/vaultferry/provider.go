@@ -173,7 +173,7 @@ func runProvider(ctx context.Context, f *providerFlags, env environment) error {
 	}
 	tracer, flush := startTracing(ctx, "provider", env, log)
 	defer flush()
-	server, err := f.server(metrics, tracer, log)
+	server, err := f.server(ctx, metrics, tracer, log)
 	if err != nil {
 		return err
 	}
@@ -198,8 +198,8 @@ func runProvider(ctx context.Context, f *providerFlags, env environment) error {
 	return err
 }
 
-// server wires the provider's parts.
-func (f *providerFlags) server(metrics *provider.Metrics, tracer trace.Tracer, log *slog.Logger) (*provider.Server, error) {
+// server wires the provider's parts, for as long as ctx lasts.
+func (f *providerFlags) server(ctx context.Context, metrics *provider.Metrics, tracer trace.Tracer, log *slog.Logger) (*provider.Server, error) {
 	exchanges := entra.NewTransport(http.ProxyFromEnvironment)
 	exchanges.IdleConnTimeout = exchangeIdle
 	tokens, err := entra.New(entra.Config{
@@ -214,9 +214,11 @@ func (f *providerFlags) server(metrics *provider.Metrics, tracer trace.Tracer, l
 	if err != nil {
 		return nil, err
 	}
+	objects := keyvault.NewCache(reader, keyvault.CacheConfig{Window: f.freshness, Observer: metrics})
+	context.AfterFunc(ctx, objects.Close)
 	return provider.New(provider.Config{
 		Endpoint: f.endpoint, Version: version, Cloud: f.cloudName, CloudDir: f.cloudEnvDir,
-		Objects:           keyvault.NewCache(reader, keyvault.CacheConfig{Window: f.freshness, Observer: metrics}),
+		Objects:           objects,
 		Session:           func(login entra.Login) keyvault.TokenSource { return tokens.Session(login) },
 		ConstructPEMChain: f.pemChain, SeparateFiles: f.separateFiles, HistoryPlusOne: f.historyPlusOne,
 		Logger: log, Metrics: metrics, Tracer: tracer,

@@ -27,6 +27,15 @@ func (c call) unanswered(err error) *reason.Error {
 	return reason.New(reason.VaultUnreachable, f.Next, "vault %s (%s) %s", c.item.Vault, c.host(), f.Text)
 }
 
+// unfinished says that the time was over before a listing was, which is nobody's network.
+func (c call) unfinished(entries int64) *reason.Error {
+	next := "kubelet tries again by itself; if it persists, name the objects with objectName in place of selecting them, or hold fewer in one vault"
+	if c.op == opVersions {
+		next = "kubelet tries again by itself; if it persists, leave objectVersionHistory out, or begin a new object"
+	}
+	return reason.New(reason.VaultUnreachable, next, "%s: the listing is long: %d were read when the time was over", c.describe(), entries)
+}
+
 // refused says what an error answer means for the class's author.
 func (c call) refused(answer refusal) *reason.Error {
 	switch {

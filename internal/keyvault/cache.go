@@ -20,7 +20,8 @@ const (
 // CacheConfig configures [NewCache].
 type CacheConfig struct {
 	// Window is how long an answer is used after the vault was asked for it, and so how long a right that was taken away can go on
-	// working. 0 keeps nothing; reads at the same time are shared nevertheless.
+	// working; the listing of a vault, each page of which the vault allows anew, after it was read to its end. 0 keeps nothing; reads at the same
+	// time are shared nevertheless.
 	Window time.Duration
 	// MaxAnswers and MaxBytes bound what is kept; what was not used for longest goes first. Defaults 8192 and 8 MiB. The bytes are an
 	// estimate.
@@ -38,6 +39,9 @@ type CacheConfig struct {
 //
 // Failures are not kept, so that what a person has put right works at once: who waits for a read gets its failure too, and who comes later
 // asks the vault again. A vault that throttles is left alone by the Reader; what is in memory is still used then.
+//
+// A read ends when nobody waits for it any more. The listing of a large vault, which takes longer than a mount may wait, goes on for a while, so that the
+// mount's next try finds it; see [Cache.Close].
 type Cache struct {
 	reader *Reader
 	config CacheConfig
@@ -45,6 +49,9 @@ type Cache struct {
 	mu      sync.Mutex
 	memory  *memory
 	flights map[cacheKey]*flight
+	// adrift are the flights that go on although nobody waits for them, nil once the cache is closed.
+	adrift map[*flight]bool
+	closed bool
 }
 
 // cacheKey is everything that an answer depends on. The identity is the whole of it: handles of equal identities are equal, and only those.
@@ -71,7 +78,7 @@ func NewCache(reader *Reader, config CacheConfig) *Cache {
 	if config.Observer == nil {
 		config.Observer = unobserved{}
 	}
-	c := &Cache{reader: reader, config: config, flights: map[cacheKey]*flight{}}
+	c := &Cache{reader: reader, config: config, flights: map[cacheKey]*flight{}, adrift: map[*flight]bool{}}
 	c.memory = newMemory(config, c.expire)
 	return c
 }
@@ -104,8 +111,8 @@ func (c *Cache) Fetch(ctx context.Context, request Request) ([]Object, error) {
 		items[i] = request.Items[at]
 	}
 	read, err := gather(ctx, items, c.reader.config.Concurrency, func(ctx context.Context, item Item) (Object, error) {
-		got, err := c.ask(ctx, request.Tokens, opGet, item, func(ctx context.Context, tokens TokenSource) (answer, error) {
-			object, err := c.reader.read(ctx, tokens, item)
+		got, err := c.ask(ctx, request.Tokens, opGet, item, func(ctx context.Context, f *flight) (answer, error) {
+			object, err := c.reader.read(ctx, f.tokens, item)
 			return answer{object: object}, err
 		})
 		return got.object, err
@@ -152,8 +159,8 @@ func (c *Cache) listing(ctx context.Context, tokens TokenSource, op operation, i
 	if err := prove(ctx, tokens); err != nil {
 		return nil, err
 	}
-	got, err := c.ask(ctx, tokens, op, item, func(ctx context.Context, tokens TokenSource) (answer, error) {
-		listed, err := c.reader.list(ctx, tokens, op, item)
+	got, err := c.ask(ctx, tokens, op, item, func(ctx context.Context, f *flight) (answer, error) {
+		listed, err := c.reader.list(ctx, f.tokens, op, item, &f.progress)
 		return answer{listed: listed}, err
 	})
 	// Each caller may sort its own.

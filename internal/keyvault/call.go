@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync/atomic"
 
 	"github.com/vaultferry/vaultferry/internal/entra"
 	"github.com/vaultferry/vaultferry/internal/reason"
@@ -75,6 +76,8 @@ type call struct {
 	op       operation
 	kind     kind
 	item     Item
+	// progress counts the entries that a listing has so far, nil for an object.
+	progress *atomic.Int64
 }
 
 // Lengths are compared, here and elsewhere, rather than counted in an expression: a compiled {1,127} is 127 copies of what it repeats, which
@@ -89,7 +92,7 @@ func ValidName(name string) bool { return len(name) <= 127 && nameChars.MatchStr
 // newCall checks what the vault would refuse anyway.
 func newCall(identity entra.Identity, op operation, item Item) (call, error) {
 	k, ok := kindOf(item.Type)
-	c := call{identity, op, k, item}
+	c := call{identity: identity, op: op, kind: k, item: item}
 	switch {
 	case !ok:
 		return c, reason.New(reason.ObjectsInvalid, "set objectType to secret, key or cert", "objectType %q of %q does not exist", item.Type, item.Name)

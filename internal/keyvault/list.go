@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
@@ -28,7 +29,7 @@ func (r *Reader) List(ctx context.Context, tokens TokenSource, vault, objectType
 	if err := prove(ctx, tokens); err != nil {
 		return nil, err
 	}
-	return r.list(ctx, tokens, opList, Item{Vault: vault, Type: objectType})
+	return r.list(ctx, tokens, opList, Item{Vault: vault, Type: objectType}, new(atomic.Int64))
 }
 
 // Versions returns what the vault tells of the versions of item, in the vault's order, without their values; item's own version does not
@@ -37,14 +38,16 @@ func (r *Reader) Versions(ctx context.Context, tokens TokenSource, item Item) ([
 	if err := prove(ctx, tokens); err != nil {
 		return nil, err
 	}
-	return r.list(ctx, tokens, opVersions, Item{Vault: item.Vault, Type: item.Type, Name: item.Name})
+	return r.list(ctx, tokens, opVersions, Item{Vault: item.Vault, Type: item.Type, Name: item.Name}, new(atomic.Int64))
 }
 
-func (r *Reader) list(ctx context.Context, tokens TokenSource, op operation, item Item) ([]Listed, error) {
+// list reads a listing and counts its entries in progress while they come.
+func (r *Reader) list(ctx context.Context, tokens TokenSource, op operation, item Item, progress *atomic.Int64) ([]Listed, error) {
 	c, err := newCall(tokens.Identity(), op, item)
 	if err != nil {
 		return nil, err
 	}
+	c.progress = progress
 	var all []Listed
 	err = r.observed(ctx, c, func() error {
 		all, err = r.pages(carrying(ctx, c, tokens), c)
@@ -141,6 +144,7 @@ func collect[Page, Entry any](
 				return nil, c.invalid(fmt.Sprintf("the listing has more than %d entries or %d MiB", maxListed, maxListedBytes>>20))
 			}
 		}
+		c.progress.Store(int64(len(all)))
 	}
 	return all, nil
 }

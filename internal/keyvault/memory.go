@@ -25,9 +25,10 @@ type memory struct {
 type kept struct {
 	key    cacheKey
 	answer answer
-	readAt time.Time
-	size   int64
-	use    *list.Element
+	// askedAt is when the vault was asked, and from when the answer's window began.
+	askedAt, from time.Time
+	size          int64
+	use           *list.Element
 	// age is the position in memory.byAge.
 	age int
 }
@@ -43,26 +44,26 @@ func newMemory(config CacheConfig, expire func()) *memory {
 // find returns the answer under key that is in its window and was asked for at since or later.
 func (m *memory) find(key cacheKey, now, since time.Time) (answer, bool) {
 	k := m.known[key]
-	if k == nil || now.Sub(k.readAt) >= m.config.Window || k.readAt.Before(since) {
+	if k == nil || now.Sub(k.from) >= m.config.Window || k.askedAt.Before(since) {
 		return answer{}, false
 	}
 	m.byUse.MoveToFront(k.use)
 	return k.answer, true
 }
 
-// keep remembers what was asked for at readAt and makes room for it.
-func (m *memory) keep(key cacheKey, got answer, readAt time.Time) {
+// keep remembers what was asked for at askedAt, for the window that began at from, and makes room for it.
+func (m *memory) keep(key cacheKey, got answer, askedAt, from time.Time) {
 	old := m.known[key]
 	size := key.size() + got.size()
 	switch {
-	case time.Since(readAt) >= m.config.Window, old != nil && old.readAt.After(readAt), size > m.config.MaxBytes:
+	case time.Since(from) >= m.config.Window, old != nil && old.askedAt.After(askedAt), size > m.config.MaxBytes:
 		return
 	case old != nil:
 		m.drop(old)
 	}
 	// A name may be a piece of a long text, which must not stay in memory for its sake.
 	key.item.Name, key.item.Version = strings.Clone(key.item.Name), strings.Clone(key.item.Version)
-	k := &kept{key: key, answer: got, readAt: readAt, size: size}
+	k := &kept{key: key, answer: got, askedAt: askedAt, from: from, size: size}
 	k.use = m.byUse.PushFront(k)
 	m.known[key] = k
 	heap.Push(&m.byAge, k)
@@ -75,7 +76,7 @@ func (m *memory) keep(key cacheKey, got answer, readAt time.Time) {
 
 // expire drops what has outlived its window.
 func (m *memory) expire(now time.Time) {
-	for len(m.byAge) > 0 && now.Sub(m.byAge[0].readAt) >= m.config.Window {
+	for len(m.byAge) > 0 && now.Sub(m.byAge[0].from) >= m.config.Window {
 		m.drop(m.byAge[0])
 	}
 	m.changed()
@@ -92,7 +93,7 @@ func (m *memory) drop(k *kept) {
 func (m *memory) changed() {
 	m.timer.Stop()
 	if len(m.byAge) > 0 {
-		m.timer.Reset(time.Until(m.byAge[0].readAt.Add(m.config.Window)))
+		m.timer.Reset(time.Until(m.byAge[0].from.Add(m.config.Window)))
 	}
 	m.config.Observer.CacheHolds(len(m.known), m.bytes)
 }
@@ -101,7 +102,7 @@ func (m *memory) changed() {
 type ages []*kept
 
 func (a ages) Len() int           { return len(a) }
-func (a ages) Less(i, j int) bool { return a[i].readAt.Before(a[j].readAt) }
+func (a ages) Less(i, j int) bool { return a[i].from.Before(a[j].from) }
 func (a ages) Swap(i, j int) {
 	a[i], a[j] = a[j], a[i]
 	a[i].age, a[j].age = i, j

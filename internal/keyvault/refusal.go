@@ -94,6 +94,9 @@ func (r *Reader) explain(ctx context.Context, err error, c call) error {
 	if isAnswerFault(err) {
 		return c.invalid("the vault's answer could not be understood")
 	}
+	if cause != nil && c.progress != nil && c.progress.Load() > 0 {
+		return c.unfinished(c.progress.Load())
+	}
 	if cause != nil && errors.Is(err, context.Canceled) {
 		// Nobody had more time, which a read that many wait for hears of as a cancellation.
 		err = cause

@@ -95,6 +95,7 @@ func vaultEntries() []Entry {
 				"A firewall or a network policy blocks `*.vault.azure.net` on port 443.",
 				"`HTTPS_PROXY` of the provider is wrong, or the proxy is down or inspects TLS with a CA that the provider does not know.",
 				"The vault answers with an HTTP status of 500 or above.",
+				"The class selects among thousands of objects, whose listing takes longer than one mount; the message then says how many were read.",
 			},
 			See: []Step{reachFromNode("<vault>.vault.azure.net/healthstatus"), providerLog()},
 			Fix: []Step{
