@@ -74,7 +74,7 @@ type FederatedCredential struct {
 	Audiences             []string
 }
 
-// Identity finds the managed identity with a client id, with its federated credentials.
+// Identity finds the managed identity with a client id, with its federated credentials. Where these cannot be listed, there is the identity and an error.
 func (c *Client) Identity(ctx context.Context, clientID string) (*Identity, error) {
 	return search(ctx, c, func(subscription string) (*Identity, error) {
 		client, err := armmsi.NewUserAssignedIdentitiesClient(subscription, c.config.Credential, c.options)
@@ -210,10 +210,14 @@ type Grant struct {
 	Scope string
 }
 
-// Covers reports whether the grant counts for a resource: the scope itself or something below it.
+// managementGroups begins the scopes that are above subscriptions.
+const managementGroups = "/providers/microsoft.management/managementgroups/"
+
+// Covers reports whether the grant counts for a resource: the scope itself or something below it. No id says which management groups the resource is
+// in; those of [Client.Grants] are all above the scope that was asked for.
 func (g Grant) Covers(resource string) bool {
 	scope, resource := strings.ToLower(strings.TrimRight(g.Scope, "/")), strings.ToLower(resource)
-	return scope == "" || resource == scope || strings.HasPrefix(resource, scope+"/")
+	return scope == "" || resource == scope || strings.HasPrefix(resource, scope+"/") || strings.HasPrefix(scope, managementGroups)
 }
 
 // Grants returns the roles that a principal (by object id) has at, above and below a scope. Those that it has through a group are among them.
@@ -226,8 +230,8 @@ func (c *Client) Grants(ctx context.Context, principalID, scope string) ([]Grant
 	if err != nil {
 		return nil, err
 	}
-	// This client leaves the encoding to its caller.
-	filter := url.QueryEscape("principalId eq '" + principalID + "'")
+	// principalId would leave out what the principal has through a group. This client leaves the encoding to its caller.
+	filter := url.QueryEscape("assignedTo('" + principalID + "')")
 	pager := client.NewListForScopePager(scope, &armauthorization.RoleAssignmentsClientListForScopeOptions{Filter: &filter})
 	all, err := pages(ctx, pager, func(p armauthorization.RoleAssignmentsClientListForScopeResponse) []*armauthorization.RoleAssignment {
 		return p.Value
