@@ -3,6 +3,7 @@
 package kube
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -85,14 +86,18 @@ func (d denial) verbs() string {
 	return d.verb
 }
 
+// name is that of the Role: another one for each right and user, so that Roles which are applied one after the other add up.
+func (d denial) name() string {
+	who := sha256.Sum256([]byte(d.user + "\x00" + d.group))
+	return fmt.Sprintf("vaultferry-cli-%s-%s-%x", strings.ReplaceAll(d.resource, "/", "-"), strings.ReplaceAll(d.verbs(), ", ", "-"), who[:4])
+}
+
 // role returns a Role, or ClusterRole for all namespaces, with its binding.
 func (d denial) role() string {
 	kind, namespace := "Role", "\n  namespace: "+d.namespace
 	if d.namespace == "" {
 		kind, namespace = "ClusterRole", ""
 	}
-	resource, _, _ := strings.Cut(d.resource, "/")
-	name := "vaultferry-cli-" + resource
 	subject := "- kind: User\n  apiGroup: rbac.authorization.k8s.io\n  name: " + d.user
 	if rest, ok := strings.CutPrefix(d.user, "system:serviceaccount:"); ok {
 		ns, account, _ := strings.Cut(rest, ":")
@@ -117,5 +122,5 @@ roleRef:
   name: %[2]s
 subjects:
 %[7]s
-`, kind, name, namespace, d.group, d.resource, d.verbs(), subject)
+`, kind, d.name(), namespace, d.group, d.resource, d.verbs(), subject)
 }
