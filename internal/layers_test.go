@@ -74,7 +74,7 @@ var layers = map[string]layer{
 	"internal/doctor": {ours: []string{"api/v1", "internal/kube"}, never: []string{azure, grpc}, why: "the API server alone"},
 	"internal/explain": {
 		ours: []string{
-			"api/v1", "internal/arm", "internal/classrule", "internal/consumption", "internal/entra", "internal/keyvault", "internal/kube", "internal/mounts", "internal/provider",
+			"api/v1", "internal/arm", "internal/classrule", "internal/consumption", "internal/entra", "internal/foreseen", "internal/keyvault", "internal/kube", "internal/mounts", "internal/provider",
 			"internal/reason", "internal/reason/catalog", "internal/reload", "internal/secret", "internal/secretsync",
 		},
 		never: []string{azure, grpc}, why: "Azure through the packages that know it",
@@ -86,9 +86,12 @@ var layers = map[string]layer{
 	"internal/classrule": {
 		ours: []string{"api/v1", "internal/reason"}, never: []string{"k8s.io/client-go", azure, grpc}, why: "pure functions of a class",
 	},
+	"internal/foreseen": {
+		ours: []string{"internal/provider", "internal/secretsync"}, never: []string{"k8s.io/client-go", azure, grpc}, why: "pure functions of a class",
+	},
 	"internal/lint": {
 		ours: []string{
-			"api/v1", "internal/classrule", "internal/consumption", "internal/entra", "internal/keyvault", "internal/provider", "internal/reason", "internal/secretsync",
+			"api/v1", "internal/classrule", "internal/consumption", "internal/entra", "internal/foreseen", "internal/keyvault", "internal/provider", "internal/reason", "internal/secretsync",
 		},
 		never: []string{"k8s.io/client-go", grpc}, why: "pure functions of manifests",
 	},

@@ -26,7 +26,7 @@ import (
 type apiServer struct {
 	mu      sync.Mutex
 	objects []*unstructured.Unstructured
-	// forbidden are "verb resource" or "resource"; absent are resources whose kind is not installed.
+	// forbidden are "verb resource" or "resource", which may have a part behind a slash; absent are resources whose kind is not installed.
 	forbidden, absent []string
 	// patched is called with each object that a client patched.
 	patched func(*apiServer, *unstructured.Unstructured)
@@ -164,8 +164,12 @@ func (s *apiServer) serve(w http.ResponseWriter, r *http.Request, p path) {
 	default:
 		verb = "get"
 	}
+	asked := p.resource
+	if p.sub != "" {
+		asked += "/" + p.sub
+	}
 	s.mu.Lock()
-	refused := slices.Contains(s.forbidden, p.resource) || slices.Contains(s.forbidden, verb+" "+p.resource)
+	refused := slices.Contains(s.forbidden, asked) || slices.Contains(s.forbidden, verb+" "+asked)
 	absent := slices.Contains(s.absent, p.resource)
 	s.mu.Unlock()
 	switch {
@@ -178,8 +182,10 @@ func (s *apiServer) serve(w http.ResponseWriter, r *http.Request, p path) {
 		} else {
 			where = " at the cluster scope"
 		}
-		fail(w, http.StatusForbidden, "Forbidden", fmt.Sprintf("%s is forbidden: User \"jane\" cannot %s resource %q in API group %q%s", p.resource, verb, p.resource, p.group, where),
+		fail(w, http.StatusForbidden, "Forbidden", fmt.Sprintf("%s is forbidden: User \"jane\" cannot %s resource %q in API group %q%s", p.resource, verb, asked, p.group, where),
 			map[string]any{"name": p.name, "group": p.group, "kind": p.resource})
+	case p.sub == "log":
+		fmt.Fprintln(w, "started")
 	case verb == "watch":
 		s.watch(w, r, p)
 	case verb == "list":

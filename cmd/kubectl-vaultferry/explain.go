@@ -131,10 +131,26 @@ func (a *app) printExplanation(o *output, object objectRef, chains []*explain.Ch
 	if err := o.print(a, e, func(w io.Writer) error { return a.writeChains(w, chains, o.format == wide) }); err != nil {
 		return err
 	}
+	a.tellNotProbed(chains)
 	if e.State == explain.Broken {
 		return errFound
 	}
 	return nil
+}
+
+// tellNotProbed tells why there was no probe, each reason once.
+func (a *app) tellNotProbed(chains []*explain.Chain) {
+	told := map[string]bool{}
+	for _, chain := range chains {
+		if chain.NotProbed == "" || told[chain.NotProbed] {
+			continue
+		}
+		told[chain.NotProbed] = true
+		a.note("class %s was not probed: %s", chain.Class, chain.NotProbed)
+		if advice := kube.Advice(chain.Refused); advice != "" {
+			fmt.Fprintln(a.err, advice)
+		}
+	}
 }
 
 // writeChains writes the chains, or of many alike only one.

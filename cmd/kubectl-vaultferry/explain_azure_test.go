@@ -82,6 +82,9 @@ func TestExplainAsksAzure(t *testing.T) {
 		{"no role at all", "Key Vault Certificate User, assignee: id-app-secrets", "Reader, assignee: id-app-secrets", exitFound, []string{
 			"VaultForbidden", "has only ", `az role assignment create --role "Key Vault Certificate User" --assignee-object-id `, "/providers/Microsoft.KeyVault/vaults/kv-platform-prod",
 		}},
+		{"credentials that may not be read", "roleAssignments:", "faults: [{service: management, path: federatedIdentityCredentials, status: 403}]\nroleAssignments:", exitOK, []string{
+			"not looked up: listing the federated credentials of identity id-app-secrets: your Azure account may not read there", "managed identity id-app-secrets in resource group",
+		}},
 		{"an identity of somewhere else", "00001111-aaaa-2222-bbbb-3333cccc4444", "00001111-aaaa-2222-bbbb-3333cccc5555", exitOK, []string{
 			"no managed identity has this client id in the subscriptions that your Azure credentials see",
 		}},

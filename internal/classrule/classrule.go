@@ -70,10 +70,23 @@ func Attributes(class *v1.SecretProviderClass, where string, attributes map[stri
 			continue
 		}
 		return reason.New(reason.RequestInvalid,
-			"remove it from the pod, or let the class's author allow it with the annotation "+OverrideAnnotation+": true",
+			"remove it from the pod, or let the class's author allow it with the annotation "+OverrideAnnotation+`: "true"`,
 			"pod.spec.volumes[].csi.volumeAttributes.%s would replace a parameter of the SecretProviderClass %s", key, where)
 	}
 	return nil
+}
+
+// Effective are the parameters that a volume with the given volumeAttributes is mounted with. Of what both set, the class's count, unless the class
+// lets a pod replace them.
+func Effective(class *v1.SecretProviderClass, attributes map[string]string) map[string]string {
+	effective := map[string]string{}
+	maps.Copy(effective, attributes)
+	for key, value := range class.Spec.Parameters {
+		if _, set := effective[key]; !set || class.Annotations[OverrideAnnotation] != "true" {
+			effective[key] = value
+		}
+	}
+	return effective
 }
 
 // ReadOnly is the refusal of a volume that is not mounted readOnly.

@@ -125,10 +125,14 @@ func (b *builder) credentialLink(link Link) Link {
 	if b.azure == nil || b.azure.identity == nil || b.m.Pod == nil {
 		return link
 	}
+	if b.azure.identityError != nil {
+		link.Detail = "not looked up: " + b.azure.identityError.Error()
+		return link
+	}
 	subject, issuer := b.subject(), b.azure.issuer
 	problem, nearest, best := reason.FederatedCredentialMissing, "", strange
 	for _, credential := range b.azure.identity.Credentials {
-		fit := fitOf(credential, subject, issuer)
+		fit := fitOf(credential, subject, issuer, b.m.cloud())
 		if fit == trusted {
 			link.State, link.Detail = OK, "credential "+credential.Name+" of "+b.azure.identity.Name+" trusts it"
 			return link
@@ -152,7 +156,7 @@ func (b *builder) credentialLink(link Link) Link {
 	}
 	link.Fix = "az identity federated-credential create --name fic-" + b.m.Namespace + "-" + strings.TrimPrefix(subject, "system:serviceaccount:"+b.m.Namespace+":") +
 		" --identity-name " + b.azure.identity.Name + " --resource-group " + b.azure.identity.ResourceGroup + " --issuer " + issuer +
-		" --subject " + subject + " --audience " + entra.DefaultAudience
+		" --subject " + subject + " --audience " + b.m.cloud().Audience
 	return link
 }
 
@@ -167,8 +171,9 @@ const (
 	trusted
 )
 
-// fitOf judges a credential. An issuer that is not known is taken for the right one.
-func fitOf(credential arm.FederatedCredential, subject, issuer string) fit {
+// fitOf judges a credential. An issuer that is not known is taken for the right one. The audience is the one of the class's cloud, or the public
+// cloud's: the provider exchanges a token for either.
+func fitOf(credential arm.FederatedCredential, subject, issuer string, cloud entra.Cloud) fit {
 	sameIssuer := issuer == "" || credential.Issuer == issuer
 	switch {
 	case credential.Subject != subject && !sameIssuer:
@@ -177,7 +182,7 @@ func fitOf(credential arm.FederatedCredential, subject, issuer string) fit {
 		return otherSubject
 	case !sameIssuer:
 		return otherIssuer
-	case !slices.Contains(credential.Audiences, entra.DefaultAudience):
+	case !slices.Contains(credential.Audiences, cloud.Audience) && !slices.Contains(credential.Audiences, entra.DefaultAudience):
 		return otherAudience
 	}
 	return trusted

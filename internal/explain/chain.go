@@ -76,6 +76,10 @@ type Chain struct {
 	Node  string `json:"node,omitempty"`
 	Class string `json:"class"`
 	Links []Link `json:"links"`
+	// NotProbed says why a probe that was asked for was not made, on one line.
+	NotProbed string `json:"notProbed,omitempty"`
+	// Refused is the API server's answer where there was no probe because of it.
+	Refused error `json:"-"`
 }
 
 // State is that of the worst link. What is not known counts as good: it is not known to be bad.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vaultferry/vaultferry/internal/classrule"
 	"github.com/vaultferry/vaultferry/internal/consumption"
+	"github.com/vaultferry/vaultferry/internal/foreseen"
 	"github.com/vaultferry/vaultferry/internal/mounts"
 	"github.com/vaultferry/vaultferry/internal/secretsync"
 )
@@ -39,13 +40,17 @@ func (b *builder) secretLinks(c *Chain) {
 	}
 }
 
-// secretProblems are what is wrong with entries of the class's secretObjects, by their place.
+// secretProblems are what is wrong with entries of the class's secretObjects, by their place: nothing where the node has made the Secrets.
 func (b *builder) secretProblems() map[string]failure {
 	problems := map[string]failure{}
-	if b.m.Class.Spec.Provider != "azure" {
+	if b.m.Class.Spec.Provider != "azure" || synced(b.m.Status) {
 		return problems
 	}
-	for _, p := range secretsync.Check(b.m.Class, foreseen(b.checked)) {
+	var files []secretsync.Foreseen
+	if !b.m.open() {
+		files = foreseen.Files(b.checked)
+	}
+	for _, p := range secretsync.Check(b.m.Class, files) {
 		if _, has := problems[entryOf(p.Field)]; !has {
 			problems[entryOf(p.Field)] = failure{p.Err.Reason.Name, p.Err.Error()}
 		}
@@ -65,7 +70,7 @@ func (b *builder) judgeSecret(link *Link, found *metav1.PartialObjectMetadata) {
 		if at := mounts.WrittenAt(found); !at.IsZero() {
 			link.Detail += ", last written " + at.UTC().Format(time.RFC3339)
 		}
-	case b.works() && b.failure() == nil && b.m.Pod != nil && !b.m.Planned:
+	case b.seen.tried && b.failure() == nil && b.m.Pod != nil && !b.m.Planned:
 		link.State = Warning
 		link.Message = "the volume is mounted and the Secret is not there: the driver makes Secrets where the chart is installed with syncSecret.enabled=true"
 		link.Fix = "kubectl vaultferry doctor"

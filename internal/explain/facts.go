@@ -226,11 +226,7 @@ func (r *reader) class(ctx context.Context, m *Mount) error {
 }
 
 func (r *reader) aroundPod(ctx context.Context, m *Mount) error {
-	name := m.Pod.Spec.ServiceAccountName
-	if name == "" {
-		name = "default"
-	}
-	account, err := r.kube.Core.CoreV1().ServiceAccounts(m.Namespace).Get(ctx, name, metav1.GetOptions{})
+	account, err := r.kube.Core.CoreV1().ServiceAccounts(m.Namespace).Get(ctx, m.account(), metav1.GetOptions{})
 	switch {
 	case err == nil:
 		m.Account = account

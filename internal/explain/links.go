@@ -14,7 +14,6 @@ import (
 	"github.com/vaultferry/vaultferry/internal/keyvault"
 	"github.com/vaultferry/vaultferry/internal/provider"
 	"github.com/vaultferry/vaultferry/internal/reason"
-	"github.com/vaultferry/vaultferry/internal/secretsync"
 )
 
 // builder makes the chain of one mount.
@@ -31,13 +30,16 @@ type builder struct {
 func newBuilder(m *Mount) *builder {
 	b := &builder{m: m, seen: evidenceOf(m)}
 	if m.Class != nil && m.Class.Spec.Provider == "azure" {
-		b.checked = provider.Check(m.Class.Spec.Parameters, provider.CheckConfig{})
+		b.checked = provider.Check(m.parameters(), provider.CheckConfig{})
 	}
 	return b
 }
 
 func (b *builder) chain() *Chain {
 	c := &Chain{Namespace: b.m.Namespace, Class: b.m.ClassName}
+	if b.probed != nil {
+		c.NotProbed, c.Refused = b.probed.Skipped, b.probed.Refused
+	}
 	if b.m.Pod != nil && !b.m.Planned {
 		c.Pod, c.Node = b.m.Pod.Name, b.m.Pod.Spec.NodeName
 	}
@@ -150,6 +152,10 @@ func (b *builder) classLink(c *Chain) {
 		}
 		link.State, link.Reason, link.Detail = Broken, problems[0].Reason.Name, plural(len(problems), "problem", "problems")+" in spec.parameters"
 		link.Message = link.Reason + ": " + strings.Join(texts, "; ")
+		if m.open() {
+			link.State = Warning
+			link.Message += "; the volumes of its pods may set what is wrong or missing"
+		}
 		link.Fix = "kubectl edit secretproviderclass " + m.ClassName + " --namespace " + m.Namespace
 	} else if ignored := b.checked.Ignored; len(ignored) > 0 {
 		link.State, link.Message = Warning, ignored[0].Text
@@ -163,10 +169,7 @@ func (b *builder) accountLink(c *Chain) {
 	if m.Pod == nil {
 		return
 	}
-	name := m.Pod.Spec.ServiceAccountName
-	if name == "" {
-		name = "default"
-	}
+	name := m.account()
 	link := Link{Kind: AccountLink, Name: name, State: OK, Detail: "subject " + b.subject()}
 	switch {
 	case m.AccountUnread != nil:
@@ -186,22 +189,19 @@ func (b *builder) accountLink(c *Chain) {
 }
 
 // subject is the pod's service account as Entra ID sees it.
-func (b *builder) subject() string { return subjectOf(b.m) }
-
-func subjectOf(m *Mount) string {
-	name := "default"
-	if m.Pod != nil && m.Pod.Spec.ServiceAccountName != "" {
-		name = m.Pod.Spec.ServiceAccountName
-	}
-	return "system:serviceaccount:" + m.Namespace + ":" + name
+func (b *builder) subject() string {
+	return "system:serviceaccount:" + b.m.Namespace + ":" + b.m.account()
 }
+
+// selection ends the name of the link of objects that only a listing names.
+const selection = "s that match the selection"
 
 // objectLinks are the objects and their files.
 func (b *builder) objectLinks(c *Chain) {
 	for _, object := range b.checked.Objects {
 		name := object.Type + "/" + object.Name
 		if object.Name == "" {
-			name = object.Type + "s that match the selection"
+			name = object.Type + selection
 		}
 		link := Link{Kind: ObjectLink, Name: name, State: Unknown, Detail: "in vault " + object.Vault}
 		if version := b.version(object.Type, object.Name); version != "" {
@@ -255,25 +255,6 @@ func (b *builder) mountPaths() string {
 		return "no container mounts the volume"
 	}
 	return strings.Join(paths, ", ")
-}
-
-// foreseen are the files that the class will mount, in the words of secretsync.
-func foreseen(checked provider.Checked) []secretsync.Foreseen {
-	if len(checked.Problems) > 0 {
-		return nil
-	}
-	files := []secretsync.Foreseen{}
-	for _, object := range checked.Objects {
-		for _, file := range object.Files {
-			f := secretsync.Foreseen{
-				Path: file.Path, Matches: file.Matches,
-				NoCertificate: file.Content == provider.ContentPrivateKey || file.Content == provider.ContentPublicKey,
-				NoKey:         file.Content == provider.ContentCertificates || file.Content == provider.ContentPublicKey,
-			}
-			files = append(files, f)
-		}
-	}
-	return files
 }
 
 // roleFor is the built-in role that an object's type needs, with the data action that it gives and the permission of an access policy.

@@ -20,16 +20,17 @@ func (b *builder) settle(c *Chain) {
 		b.breakAt(c, *failed)
 	case b.works():
 		for i := range c.Links {
-			if link := &c.Links[i]; link.State == Unknown && link.Kind.depth() <= FileLink.depth() {
+			link := &c.Links[i]
+			switch {
+			case link.State != Unknown || link.Kind.depth() > FileLink.depth():
+			case !b.seen.tried && strings.HasSuffix(link.Name, selection):
+				link.Detail = joined(link.Detail, "not probed: only objects that have a name are")
+			default:
 				link.State = OK
 			}
 		}
 	default:
-		why := "nobody has tried it yet"
-		if first := c.Broken(); first != nil {
-			why = "comes after the broken link"
-		}
-		b.unknown(c, why)
+		b.unknown(c)
 	}
 }
 
@@ -44,7 +45,10 @@ func (b *builder) failure() *failure {
 	return nil
 }
 
-func (b *builder) works() bool { return b.seen.tried || b.probed != nil && b.probed.Failed == nil }
+// works reports whether the files have come, to the node or to a probe. A probe that read nothing says nothing.
+func (b *builder) works() bool {
+	return b.seen.tried || b.probed != nil && b.probed.Failed == nil && b.probed.Skipped == "" && b.probed.Read > 0
+}
 
 // breakAt marks the link that a failure is about, those before it as good and those behind it as unknown.
 func (b *builder) breakAt(c *Chain, f failure) {
@@ -104,10 +108,23 @@ func (b *builder) brokenLink(c *Chain, kind LinkKind, f failure) int {
 	return at
 }
 
-func (b *builder) unknown(c *Chain, why string) {
+// unknown says of the links that nothing has decided why that is so.
+func (b *builder) unknown(c *Chain) {
+	why := "nobody has tried it yet"
+	if c.Broken() != nil {
+		why = "comes after the broken link"
+	}
 	for i := range c.Links {
-		if link := &c.Links[i]; link.State == Unknown && !strings.Contains(link.Detail, why) {
-			link.Detail = joined(link.Detail, why)
+		link := &c.Links[i]
+		if link.State != Unknown {
+			continue
+		}
+		because := why
+		if b.probed != nil && b.probed.Skipped != "" && link.Kind.depth() <= FileLink.depth() {
+			because = "not probed: " + b.probed.Skipped
+		}
+		if !strings.Contains(link.Detail, because) {
+			link.Detail = joined(link.Detail, because)
 		}
 	}
 }
@@ -141,6 +158,11 @@ func (b *builder) filled(command string) string {
 		}
 	}
 	return strings.NewReplacer(known...).Replace(command)
+}
+
+// synced reports whether the node says that the Secrets of a mount are in step.
+func synced(status *v1.SecretProviderClassPodStatus) bool {
+	return status != nil && meta.IsStatusConditionTrue(status.Status.Conditions, v1.ConditionSecretsSynced)
 }
 
 // unsynced returns why the Secrets of a mount are not in step, nil if they are or nobody knows.

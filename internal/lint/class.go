@@ -9,6 +9,7 @@ import (
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
 	"github.com/vaultferry/vaultferry/internal/classrule"
+	"github.com/vaultferry/vaultferry/internal/foreseen"
 	"github.com/vaultferry/vaultferry/internal/keyvault"
 	"github.com/vaultferry/vaultferry/internal/provider"
 	"github.com/vaultferry/vaultferry/internal/reason"
@@ -67,36 +68,10 @@ func azureParameters(class *v1.SecretProviderClass) ([]Finding, []secretsync.For
 		add(Warning, p)
 	}
 	findings = append(findings, roles(checked)...)
-	if open || slices.ContainsFunc(checked.Problems, func(p provider.Problem) bool { return p.Path() == objects || strings.HasPrefix(p.Path(), objects+"[") }) {
-		return findings, nil
+	if open || len(class.Spec.SecretObjects) == 0 {
+		return findings, nil // nobody knows, or nobody asks
 	}
-	if len(class.Spec.SecretObjects) == 0 {
-		return findings, nil // nobody asks
-	}
-	return findings, foresee(checked)
-}
-
-// foresee says which files a class mounts. Some providers are set up to write more files, which may be named and are not listed.
-func foresee(checked provider.Checked) []secretsync.Foreseen {
-	widest := checked.ObjectsWith(provider.CheckConfig{SeparateFiles: true, HistoryPlusOne: true})
-	files := []secretsync.Foreseen{}
-	for i, object := range checked.Objects {
-		for j, file := range object.Files {
-			others := widest[i].Files
-			if j > 0 {
-				others = []provider.CheckedFile{file}
-			}
-			files = append(files, secretsync.Foreseen{
-				Path: file.Path,
-				Matches: func(path string) bool {
-					return slices.ContainsFunc(others, func(f provider.CheckedFile) bool { return f.Matches(path) })
-				},
-				NoCertificate: file.Content == provider.ContentPublicKey || file.Content == provider.ContentPrivateKey,
-				NoKey:         file.Content == provider.ContentPublicKey || file.Content == provider.ContentCertificates,
-			})
-		}
-	}
-	return files
+	return findings, foreseen.Files(checked)
 }
 
 // roles reminds of the role that reading keys and certificates takes: it does not follow from the one for secrets, which most identities have.

@@ -163,15 +163,7 @@ func (l *podLook) missingClass(ctx context.Context, field, name string, err erro
 
 // identity checks that the pod and its ServiceAccount go with the identity of a class.
 func (l *podLook) identity(ctx context.Context, field string, csi *corev1.CSIVolumeSource, class *v1.SecretProviderClass, told map[string]bool) {
-	effective := map[string]string{}
-	for key, value := range csi.VolumeAttributes {
-		effective[key] = value
-	}
-	for key, value := range class.Spec.Parameters {
-		if _, set := effective[key]; !set || class.Annotations[classrule.OverrideAnnotation] != "true" {
-			effective[key] = value
-		}
-	}
+	effective := classrule.Effective(class, csi.VolumeAttributes)
 	if csi.NodePublishSecretRef == nil {
 		for _, problem := range provider.CheckCredentials(effective) {
 			l.findings = append(l.findings, Finding{
