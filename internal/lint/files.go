@@ -4,6 +4,7 @@ package lint
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"slices"
 
@@ -75,8 +76,9 @@ func (w inFiles) remember(m *Manifest) {
 	default:
 		return
 	}
-	if h, err := m.head(); err == nil {
-		kind[m.Namespace+"/"+m.Name] = &h.Metadata
+	var object metav1.PartialObjectMetadata
+	if json.Unmarshal(m.document, &object) == nil {
+		kind[m.Namespace+"/"+m.Name] = &object.ObjectMeta
 	}
 }
 

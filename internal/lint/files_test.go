@@ -137,8 +137,15 @@ func TestMistakesInFiles(t *testing.T) {
 		"no credentials": {"    clientID: \"00001111-aaaa-2222-bbbb-3333cccc4444\"  # workload identity clientId\n", "", []string{"app.yaml:63 warning ParameterInvalid spec.volumes[0].csi"}},
 		"foreign Secret": {"# the account\n", "apiVersion: v1\nkind: Secret\nmetadata: {name: app-db, namespace: payments}\n---\n",
 			[]string{"app.yaml:21 warning SecretNotOurs spec.secretObjects[0].secretName"}},
-		"no YAML":    {"# the account\n", "a: [\n---\n", []string{"app.yaml:1 error ManifestInvalid "}},
-		"a template": {"# the account\n", "a: {{ .Values.x }}\nb: c: d\n---\n", []string{"app.yaml:2 error ManifestInvalid "}},
+		"label without quotes": {`azure.workload.identity/use: "true"`, "azure.workload.identity/use: true",
+			[]string{"app.yaml:46 error ManifestInvalid metadata.labels.azure.workload.identity/use"}},
+		"annotation without quotes": {"  name: app-kv\n", "  name: app-kv\n  annotations: {vaultferry.io/allow-volume-attributes-override: true}\n",
+			[]string{"app.yaml:14 error ManifestInvalid metadata.annotations.vaultferry.io/allow-volume-attributes-override"}},
+		"annotation of a mapping": {"  name: payments-api\n", "  name: payments-api\n  annotations:\n    note: {a: b}\n", []string{"app.yaml:45 error ManifestInvalid metadata.annotations.note"}},
+		"a number for a name":     {"  name: payments-api\n", "  name: 20261125\n", []string{"app.yaml:43 error ManifestInvalid metadata.name"}},
+		"after the separator":     {"---\napiVersion: v1\nkind: Pod\n", "--- {a: b}\n", []string{"app.yaml:39 error ManifestInvalid "}},
+		"no YAML":                 {"# the account\n", "a: [\n---\n", []string{"app.yaml:1 error ManifestInvalid "}},
+		"a template":              {"# the account\n", "a: {{ .Values.x }}\nb: c: d\n---\n", []string{"app.yaml:2 error ManifestInvalid "}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if !strings.Contains(walkthrough, tc.old) {
@@ -178,12 +185,47 @@ func TestOtherShapes(t *testing.T) {
 	}
 }
 
+// A comment may follow the separator of documents, as for kubectl, and says nothing.
+func TestSeparatorsWithComments(t *testing.T) {
+	text := strings.ReplaceAll(walkthrough, "---\n", "---  # the next one\r\n")
+	if got := check(t, text); len(got) > 0 {
+		t.Error(got)
+	}
+	got := check(t, strings.Replace(text, "    azure.workload.identity/use: \"true\"\n", "    app: api\n", 1))
+	if diff := cmp.Diff([]string{"app.yaml:45 warning LabelMissing metadata.labels"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A value without quotes counts as what it says, so that nothing else is reported of it, and is told as it was written.
+func TestTextsWithoutQuotes(t *testing.T) {
+	pod := "{metadata: {labels: {azure.workload.identity/use: true, build: 20261125}, annotations: {empty: }}, spec: {serviceAccountName: app-sa, containers: [{name: api}], volumes: [{name: kv, csi: " +
+		"{driver: secrets-store.csi.k8s.io, readOnly: true, volumeAttributes: {secretProviderClass: app-kv}}}]}}"
+	text := walkthrough + "---\napiVersion: batch/v1\nkind: CronJob\nmetadata: {name: x, namespace: payments}\nspec: {jobTemplate: {spec: {template: " + pod + "}}}\n"
+	var got []string
+	for _, m := range lint.Files(t.Context(), []lint.File{{Name: "app.yaml", Text: []byte(text)}}, "default") {
+		for _, f := range m.Findings {
+			got = append(got, f.Field+": "+f.Text())
+		}
+	}
+	const labels = "spec.jobTemplate.spec.template.metadata.labels."
+	want := []string{
+		labels + `azure.workload.identity/use: azure.workload.identity/use is not text; put it into quotes: azure.workload.identity/use: "true"`,
+		labels + `build: build is not text; put it into quotes: build: "20261125"`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // Files of any content end in findings, and every line is within the file.
 func FuzzFiles(f *testing.F) {
 	f.Add(walkthrough)
 	f.Add("a: &a [*a]\n")
+	f.Add("0: \n0")
 	f.Add("apiVersion: v1\nkind: List\nitems: [null, {kind: Pod}]\n")
 	f.Add("apiVersion: secrets-store.csi.x-k8s.io/v1\nkind: SecretProviderClass\nspec: {provider: azure, parameters: {objects: 'array: [\"x\"]'}, secretObjects: [null]}\n")
+	f.Add("kind: Pod\nmetadata: {name: 1, labels: {a.b/c: true, '': [1]}, annotations: [1]}\n--- x\n---#y\nkind: Pod\nspec: {template: {metadata: {labels: {'[0].x': 1.5}}}}\n")
 	f.Add("kind: CronJob\nspec: 1\n---\nkind: Deployment\nspec: {template: {spec: {volumes: [{csi: {driver: secrets-store.csi.k8s.io}}]}}}\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, m := range lint.Files(t.Context(), []lint.File{{Name: "f", Text: []byte(text)}}, "default") {

@@ -3,6 +3,7 @@
 package lint
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -29,18 +30,12 @@ type Manifest struct {
 	// Findings are those of the manifest, ordered by line.
 	Findings []Finding
 
-	group    string
-	root     *yaml.Node
-	above    int
+	group string
+	root  *yaml.Node
+	above int
+	// object is the manifest with text for names, labels and annotations that were none; document is the same in JSON.
+	object   map[string]any
 	document []byte
-}
-
-// head is what all kinds have.
-type head struct {
-	APIVersion string            `json:"apiVersion"`
-	Kind       string            `json:"kind"`
-	Metadata   metav1.ObjectMeta `json:"metadata"`
-	Items      []json.RawMessage `json:"items"`
 }
 
 // read splits a file into its objects. Documents that are no Kubernetes objects are left out; what is no YAML is a finding of a manifest without a
@@ -60,7 +55,7 @@ func documents(text string) []string {
 	var list []string
 	start, at := 0, 0
 	for line := range strings.Lines(text) {
-		if rest, ok := strings.CutPrefix(line, "---"); ok && strings.TrimSpace(rest) == "" && at > start {
+		if strings.HasPrefix(line, separator) && at > start {
 			list = append(list, text[start:at])
 			start = at
 		}
@@ -69,7 +64,25 @@ func documents(text string) []string {
 	return append(list, text[start:])
 }
 
+// separator begins the first line of a document. Only a comment may follow it there (k8s.io/apimachinery/pkg/util/yaml, YAMLReader).
+const separator = "---"
+
+// behindSeparator is what kubectl would not take after the separator, "" where there is nothing.
+func behindSeparator(document string) string {
+	line, _, _ := strings.Cut(document, "\n")
+	rest, ok := strings.CutPrefix(line, separator)
+	if rest = strings.TrimSpace(rest); !ok || strings.HasPrefix(rest, "#") {
+		return ""
+	}
+	return rest
+}
+
 func readDocument(file, text string, above int, namespace string) []*Manifest {
+	if rest := behindSeparator(text); rest != "" {
+		finding := found(Error, "", reason.New(reason.ManifestInvalid, "put it onto a line of its own", "after --- there may be a comment, and nothing else: %.40q", rest))
+		finding.Line = above + 1
+		return []*Manifest{{File: file, Line: above + 1, Findings: []Finding{finding}}}
+	}
 	// kubectl's own conversion decides what a value is; the nodes only tell lines.
 	document, err := kyaml.YAMLToJSON([]byte(text))
 	var node yaml.Node
@@ -82,7 +95,13 @@ func readDocument(file, text string, above int, namespace string) []*Manifest {
 	if len(node.Content) == 0 {
 		return nil
 	}
-	return objectsOf(file, node.Content[0], document, above, namespace)
+	var object map[string]any
+	decoder := json.NewDecoder(bytes.NewReader(document))
+	decoder.UseNumber() // a number is told as it was written
+	if node.Content[0].Kind != yaml.MappingNode || decoder.Decode(&object) != nil {
+		return nil
+	}
+	return objectsOf(file, node.Content[0], object, above, namespace)
 }
 
 // unreadable is a document that is no YAML.
@@ -92,7 +111,7 @@ func unreadable(file, text string, above int, err error) *Manifest {
 	if rest, ok := strings.CutPrefix(message, "line "); ok {
 		number, _, _ := strings.Cut(rest, ":")
 		if n, err := strconv.Atoi(number); err == nil {
-			line = n
+			line = min(n, strings.Count(text, "\n")+1) // it counts one more than there are where the last line has no end
 			_, message, _ = strings.Cut(message, ": ")
 		}
 	}
@@ -105,32 +124,46 @@ func unreadable(file, text string, above int, err error) *Manifest {
 	return &Manifest{File: file, Line: above + 1, Findings: []Finding{finding}}
 }
 
-func objectsOf(file string, node *yaml.Node, document []byte, above int, namespace string) []*Manifest {
-	var h head
-	if node.Kind != yaml.MappingNode || json.Unmarshal(document, &h) != nil || h.Kind == "" {
+func objectsOf(file string, node *yaml.Node, object map[string]any, above int, namespace string) []*Manifest {
+	kind, _ := object["kind"].(string)
+	if kind == "" {
 		return nil
 	}
-	if items := child(node, "items"); strings.HasSuffix(h.Kind, "List") && items != nil && items.Kind == yaml.SequenceNode {
+	if nodes := child(node, "items"); strings.HasSuffix(kind, "List") && nodes != nil && nodes.Kind == yaml.SequenceNode {
 		var manifests []*Manifest
-		for i, item := range h.Items {
-			if i < len(items.Content) {
-				manifests = append(manifests, objectsOf(file, follow(items.Content[i]), item, above, namespace)...)
+		items, _ := object["items"].([]any)
+		for i := range min(len(items), len(nodes.Content)) {
+			if item, ok := items[i].(map[string]any); ok {
+				manifests = append(manifests, objectsOf(file, follow(nodes.Content[i]), item, above, namespace)...)
 			}
 		}
 		return manifests
 	}
-	m := &Manifest{File: file, Line: above + node.Line, Kind: h.Kind, Namespace: h.Metadata.Namespace, Name: h.Metadata.Name, root: node, above: above, document: document}
-	m.group, _, _ = strings.Cut(h.APIVersion, "/")
-	if m.Namespace == "" {
+	m := &Manifest{File: file, Line: above + node.Line, Kind: kind, root: node, above: above, object: object}
+	m.metadata("", object)
+	for _, path := range []string{"spec.template", "spec.jobTemplate", "spec.jobTemplate.spec.template"} {
+		m.metadata(path+".", at(object, path))
+	}
+	metadata := at(object, "metadata")
+	m.Name, _ = metadata["name"].(string)
+	if m.Namespace, _ = metadata["namespace"].(string); m.Namespace == "" {
 		m.Namespace = namespace
+	}
+	version, _ := object["apiVersion"].(string)
+	m.group, _, _ = strings.Cut(version, "/")
+	var err error
+	if m.document, err = json.Marshal(object); err != nil {
+		return nil
 	}
 	return []*Manifest{m}
 }
 
-func (m *Manifest) head() (head, error) {
-	var h head
-	err := json.Unmarshal(m.document, &h)
-	return h, err
+// at returns the mapping at a path of names, nil where there is none.
+func at(object map[string]any, path string) map[string]any {
+	for name := range strings.SplitSeq(path, ".") {
+		object, _ = object[name].(map[string]any)
+	}
+	return object
 }
 
 // class reads a SecretProviderClass; nil for another kind. What the API server would not accept becomes a finding.
@@ -138,12 +171,8 @@ func (m *Manifest) class() *v1.SecretProviderClass {
 	if m.Kind != "SecretProviderClass" || m.group != v1.Group {
 		return nil
 	}
-	var generic map[string]any
-	if err := json.Unmarshal(m.document, &generic); err != nil {
-		return nil
-	}
-	m.quote(generic)
-	document, err := json.Marshal(generic)
+	m.texts(parameters, at(m.object, parameters))
+	document, err := json.Marshal(m.object)
 	if err != nil {
 		return nil
 	}
@@ -159,22 +188,40 @@ func (m *Manifest) class() *v1.SecretProviderClass {
 	return class
 }
 
-// quote makes text of parameters that are none, and says so: the API server wants text.
-func (m *Manifest) quote(generic map[string]any) {
-	spec, _ := generic["spec"].(map[string]any)
-	values, _ := spec["parameters"].(map[string]any)
+// metadata makes text of the names, labels and annotations of an object, or of a template in it, whose path is given.
+func (m *Manifest) metadata(path string, object map[string]any) {
+	metadata := at(object, "metadata")
+	for _, name := range []string{"name", "namespace"} {
+		m.text(path+"metadata", metadata, name)
+	}
+	for _, name := range []string{"labels", "annotations"} {
+		m.texts(path+"metadata."+name, at(metadata, name))
+	}
+}
+
+// texts makes text of the values of a mapping that are none; path is where it stands.
+func (m *Manifest) texts(path string, values map[string]any) {
 	for _, key := range slices.Sorted(maps.Keys(values)) {
-		switch value := values[key].(type) {
-		case string:
-		case nil:
-			values[key] = ""
-		case bool, float64:
-			values[key] = fmt.Sprint(value)
-			m.invalid(parameters+"."+key, fmt.Sprintf("put it into quotes: %s: %q", key, fmt.Sprint(value)), "%s is not text", key)
-		default:
-			delete(values, key)
-			m.invalid(parameters+"."+key, "write it as one block of text: "+key+": |", "%s is not text", key)
-		}
+		m.text(path, values, key)
+	}
+}
+
+// text makes text of a value that is none, and says so: the API server wants text.
+func (m *Manifest) text(path string, values map[string]any, key string) {
+	value, set := values[key]
+	if !set {
+		return
+	}
+	switch value := value.(type) {
+	case string:
+	case nil:
+		values[key] = ""
+	case bool, json.Number:
+		values[key] = fmt.Sprint(value)
+		m.invalid(path+"."+key, fmt.Sprintf("put it into quotes: %s: %q", key, fmt.Sprint(value)), "%s is not text", key)
+	default:
+		delete(values, key)
+		m.invalid(path+"."+key, "write it as one block of text: "+key+": |", "%s is not text", key)
 	}
 }
 
@@ -275,7 +322,8 @@ func lineOf(node *yaml.Node, path string) (int, *yaml.Node) {
 			line = next.Line
 		} else {
 			end := strings.IndexAny(path, ".[")
-			if end < 0 {
+			// The last name of a path may have dots in it, as those of annotations do.
+			if last, _ := pair(node, path); end < 0 || last != nil {
 				end = len(path)
 			}
 			key, value := pair(node, path[:end])

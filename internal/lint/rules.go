@@ -17,7 +17,7 @@ type Rule struct {
 // Rules returns all kinds of findings. docs/lint.md shows them.
 func Rules() []Rule {
 	return []Rule{
-		{reason.ManifestInvalid, Error, "file", "The file is not YAML, a field has a name that the kind does not know, or a value of `spec.parameters` is not text"},
+		{reason.ManifestInvalid, Error, "file", "The file is not YAML, a field has a name that the kind does not know, or a value of `spec.parameters`, of labels or of annotations is not text"},
 		{reason.ClassInvalid, Error, "class", "`spec.provider` or `spec.parameters` is missing, or the provider's name is not possible"},
 		{reason.ParameterInvalid, Error, "class", "A parameter of provider azure is missing or not valid: tenant, client id, cloud, identity"},
 		{reason.ParameterInvalid, Warning, "class", "A parameter, or a field of `objects`, is unknown and has no effect"},

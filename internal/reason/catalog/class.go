@@ -34,7 +34,7 @@ func classEntries() []Entry {
 			Meaning: "A file that `kubectl vaultferry lint` reads is not YAML, or holds fields or types that the kind does not have. The API server refuses it.",
 			Causes: []string{
 				"The indentation is wrong, or the file is a template that was not rendered.",
-				"A value of `spec.parameters` is not text: `\"false\"` needs its quotes.",
+				"A value of `spec.parameters`, of a label or of an annotation is not text: `\"false\"` needs its quotes.",
 				"The name of a field is misspelt.",
 			},
 			See: []Step{{"Look at the file and line that the message names:", "kubectl vaultferry lint --filename <file>"}},
