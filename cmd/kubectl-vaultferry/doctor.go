@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -73,25 +74,32 @@ func (a *app) doctor(ctx context.Context, o *output, wait time.Duration, bundle 
 	return nil
 }
 
-// check runs the checks, again and again until none fails or the time is over.
+// check runs the checks, again and again until none fails or the time is over. An API server that does not answer, too, is waited for.
 func (a *app) check(ctx context.Context, client *kube.Client, wait time.Duration) ([]doctor.Result, error) {
 	const pause = 2 * time.Second
 	deadline := time.Now().Add(wait)
-	told := -1
+	told := ""
 	for {
-		results := doctor.Run(ctx, client, reach)
-		failing := 0
-		for _, r := range results {
-			if r.State == doctor.Failed {
-				failing++
+		results, err := doctor.Run(ctx, client, reach)
+		waiting := "the API server cannot be asked yet"
+		if err == nil {
+			failing := 0
+			for _, r := range results {
+				if r.State == doctor.Failed {
+					failing++
+				}
 			}
+			if failing == 0 {
+				return results, ctx.Err()
+			}
+			waiting = plural(failing, "check does", "checks do") + " not pass yet"
 		}
-		if failing == 0 || !time.Now().Add(pause).Before(deadline) {
-			return results, ctx.Err()
+		if ctx.Err() != nil || !time.Now().Add(pause).Before(deadline) {
+			return results, cmp.Or(ctx.Err(), err)
 		}
-		if failing != told {
-			a.note("waiting: %s not pass yet", plural(failing, "check does", "checks do"))
-			told = failing
+		if waiting != told {
+			a.note("waiting: %s", waiting)
+			told = waiting
 		}
 		select {
 		case <-ctx.Done():

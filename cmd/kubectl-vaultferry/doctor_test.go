@@ -8,6 +8,8 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,9 +84,69 @@ func TestDoctorFindsWhatIsBroken(t *testing.T) {
 	}
 }
 
+// An API server that does not answer, or does not know the user, says nothing of the cluster.
+func TestDoctorWithoutAnAPIServer(t *testing.T) {
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	stranger := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fail(w, http.StatusUnauthorized, "Unauthorized", "Unauthorized", nil)
+	}))
+	t.Cleanup(stranger.Close)
+	for name, c := range map[string]struct{ url, says string }{
+		"gone": {gone.URL, "The API server does not answer"}, "ended login": {stranger.URL, "The API server does not know you"},
+	} {
+		for _, args := range [][]string{{"doctor"}, {"doctor", "--wait", "1s"}, {"doctor", "--bundle", filepath.Join(t.TempDir(), "support.tar.gz")}} {
+			t.Run(name+" "+strings.Join(args[:min(2, len(args))], " "), func(t *testing.T) {
+				if out, errs, code := runFor(t, c.url, args...); code != exitError || out != "" || !strings.Contains(errs, c.says) {
+					t.Errorf("exit code %d, %s%s", code, out, errs)
+				}
+			})
+		}
+	}
+}
+
+// Who may not read the version may look at the rest.
+func TestDoctorWithoutTheVersion(t *testing.T) {
+	s, _ := startAPIServer(t, "testdata/cluster/healthy.yaml", "testdata/cluster/installed.yaml")
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/version" {
+			fail(w, http.StatusForbidden, "Forbidden", `forbidden: User "jane" cannot get path "/version"`, nil)
+			return
+		}
+		s.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	if out, errs, code := runFor(t, server.URL, "doctor"); code != exitOK || !strings.Contains(out, "Kubernetes is recent enough [skipped]") {
+		t.Errorf("exit code %d, %s%s", code, out, errs)
+	}
+}
+
+// note has objects carry a value where kubectl and the API server note how they came about, and pods in the environment of a container for debugging.
+func note(t *testing.T, s *apiServer, value string) {
+	t.Helper()
+	for _, o := range s.objects {
+		annotations := o.GetAnnotations()
+		if annotations == nil {
+			annotations = map[string]string{}
+		}
+		annotations["kubectl.kubernetes.io/last-applied-configuration"] = `{"spec":{"containers":[{"env":[{"name":"LOG","value":"` + value + `"}]}]}}`
+		o.SetAnnotations(annotations)
+		managers := []any{map[string]any{"manager": value, "operation": "Update"}}
+		err := unstructured.SetNestedField(o.Object, managers, "metadata", "managedFields")
+		if err == nil && o.GetKind() == "Pod" {
+			container := map[string]any{"name": "debug", "image": "debug", "env": []any{map[string]any{"name": "LOG", "value": value}}}
+			err = unstructured.SetNestedField(o.Object, []any{container}, "spec", "ephemeralContainers")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A bundle holds what a supporter needs and nothing that must not leave.
 func TestSupportBundle(t *testing.T) {
-	_, url := startAPIServer(t, "testdata/cluster/healthy.yaml", "testdata/cluster/installed.yaml")
+	s, url := startAPIServer(t, "testdata/cluster/healthy.yaml", "testdata/cluster/installed.yaml")
+	note(t, s, "canary-value")
 	name := filepath.Join(t.TempDir(), "support.tar.gz")
 	if _, errs, code := runFor(t, url, "doctor", "--bundle", name); code != exitOK {
 		t.Fatal(errs)

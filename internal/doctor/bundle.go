@@ -8,15 +8,18 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"regexp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
+	v1 "github.com/vaultferry/vaultferry/api/v1"
 	"github.com/vaultferry/vaultferry/internal/kube"
 )
 
@@ -32,19 +35,17 @@ type File struct {
 // Bundle writes a support bundle to w: a gzipped tar of the given files, the objects of the installation, and the logs of its pods. It holds no Secret
 // and no environment variable, and what looks like a credential is blotted out. What could not be read is named in a file.
 func Bundle(ctx context.Context, w io.Writer, client *kube.Client, files []File, at time.Time) error {
-	c := Look(ctx, client)
+	c, err := Look(ctx, client)
+	if err != nil {
+		return err
+	}
+	c.trim()
 	add := func(name string, object any) {
 		content, err := yaml.Marshal(object)
 		if err != nil {
 			content = []byte(err.Error())
 		}
 		files = append(files, File{name, content})
-	}
-	for i := range c.daemonSets.value {
-		withoutEnvironment(&c.daemonSets.value[i].Spec.Template.Spec)
-	}
-	for i := range c.pods.value {
-		withoutEnvironment(&c.pods.value[i].Spec)
 	}
 	add("csidriver.yaml", c.csiDriver.value)
 	add("csinodes.yaml", c.csiNodes.value)
@@ -53,12 +54,47 @@ func Bundle(ctx context.Context, w io.Writer, client *kube.Client, files []File,
 	add("secretproviderclasses.yaml", c.classes.value)
 	add("secretproviderclasspodstatuses.yaml", c.statuses.value)
 	if events, err := client.Core.CoreV1().Events("").List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.kind=Pod,type=Warning"}); err == nil {
-		add("events.yaml", slices.DeleteFunc(events.Items, func(e corev1.Event) bool {
+		list := slices.DeleteFunc(events.Items, func(e corev1.Event) bool {
 			return !strings.HasPrefix(e.Reason, "FailedMount") && !strings.Contains(e.Source.Component, "secrets-store")
-		}))
+		})
+		trimAll(list, func(e *corev1.Event) metav1.Object { return e })
+		add("events.yaml", list)
 	}
 	files = append(files, logs(ctx, client, c.pods.value)...)
 	return writeBundle(w, files, at)
+}
+
+// trim takes from the objects what must not leave.
+func (c *Cluster) trim() {
+	if c.csiDriver.value != nil {
+		withoutHistory(c.csiDriver.value)
+	}
+	trimAll(c.csiNodes.value, func(o *storagev1.CSINode) metav1.Object { return o })
+	trimAll(c.classes.value, func(o *v1.SecretProviderClass) metav1.Object { return o })
+	trimAll(c.statuses.value, func(o *v1.SecretProviderClassPodStatus) metav1.Object { return o })
+	trimAll(c.daemonSets.value, func(o *appsv1.DaemonSet) metav1.Object {
+		withoutHistory(&o.Spec.Template)
+		withoutEnvironment(&o.Spec.Template.Spec)
+		return o
+	})
+	trimAll(c.pods.value, func(o *corev1.Pod) metav1.Object {
+		withoutEnvironment(&o.Spec)
+		return o
+	})
+}
+
+func trimAll[T any](objects []T, metadata func(*T) metav1.Object) {
+	for i := range objects {
+		withoutHistory(metadata(&objects[i]))
+	}
+}
+
+// withoutHistory takes from an object what kubectl and the API server note of how it came about: kubectl notes all of it again, with its environment.
+func withoutHistory(object metav1.Object) {
+	object.SetManagedFields(nil)
+	annotations := maps.Clone(object.GetAnnotations())
+	delete(annotations, corev1.LastAppliedConfigAnnotation)
+	object.SetAnnotations(annotations)
 }
 
 func withoutEnvironment(spec *corev1.PodSpec) {
@@ -66,6 +102,9 @@ func withoutEnvironment(spec *corev1.PodSpec) {
 		for i := range containers {
 			containers[i].Env, containers[i].EnvFrom = nil, nil
 		}
+	}
+	for i := range spec.EphemeralContainers {
+		spec.EphemeralContainers[i].Env, spec.EphemeralContainers[i].EnvFrom = nil, nil
 	}
 }
 
@@ -102,24 +141,4 @@ func writeBundle(w io.Writer, files []File, at time.Time) error {
 		return err
 	}
 	return zipped.Close()
-}
-
-// credentials are what tokens, keys and passwords look like in text.
-var credentials = []struct {
-	pattern *regexp.Regexp
-	instead string
-}{
-	{regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*)?`), "[token redacted]"},
-	{regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)`), "[private key redacted]"},
-	{regexp.MustCompile(`(?i)\b(bearer) +[A-Za-z0-9._~+/=-]{8,}`), "$1 [redacted]"},
-	{regexp.MustCompile(`(?i)\b((?:client_?secret|password|passwd|pwd|api_?key|access_?key|accountkey|sharedaccesskey|sig|client_assertion)["']?\s*[=:]\s*["']?)[^\s"'&;,]+`), "${1}[redacted]"},
-	{regexp.MustCompile(`(?i)([a-z][a-z0-9+.-]*://[^\s/:@]+:)[^\s/@]+@`), "${1}[redacted]@"},
-}
-
-// Redact blots out what looks like a credential.
-func Redact(content []byte) []byte {
-	for _, c := range credentials {
-		content = c.pattern.ReplaceAll(content, []byte(c.instead))
-	}
-	return content
 }

@@ -5,6 +5,7 @@ package doctor
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -13,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/version"
 
@@ -61,11 +63,15 @@ type Cluster struct {
 	keys       read[int]
 }
 
-// Look reads everything that the checks need. What cannot be read is remembered with the reason.
-func Look(ctx context.Context, client *kube.Client) *Cluster {
-	c := &Cluster{}
+// Look reads everything that the checks need. What cannot be read is remembered with the reason. The error is that of an API server that answers nobody,
+// or not this user.
+func Look(ctx context.Context, client *kube.Client) (*Cluster, error) {
+	c := &Cluster{version: read[*version.Info]{value: &version.Info{}}}
 	core := client.Core
-	c.version.value, c.version.err = core.Discovery().ServerVersion()
+	c.version.err = get(ctx, client, "/version", c.version.value)
+	if c.version.err != nil && !apierrors.IsForbidden(c.version.err) {
+		return nil, fmt.Errorf("asking the API server for its version: %w", c.version.err)
+	}
 	c.classes.value, c.classes.err = client.Classes(ctx, "")
 	c.statuses.value, c.statuses.err = client.Statuses(ctx, "")
 	c.csiDriver.value, c.csiDriver.err = core.StorageV1().CSIDrivers().Get(ctx, driverName, metav1.GetOptions{})
@@ -105,7 +111,7 @@ func Look(ctx context.Context, client *kube.Client) *Cluster {
 	c.lookAtGuards(ctx, client)
 	c.lookAtIssuer(ctx, client)
 	c.now = client.ServerTime()
-	return c
+	return c, nil
 }
 
 func (c *Cluster) lookAtGuards(ctx context.Context, client *kube.Client) {
@@ -132,22 +138,24 @@ func (c *Cluster) lookAtGuards(ctx context.Context, client *kube.Client) {
 	}
 }
 
-func (c *Cluster) lookAtIssuer(ctx context.Context, client *kube.Client) {
-	raw := func(path string, into any) error {
-		answer, err := client.Core.Discovery().RESTClient().Get().AbsPath(path).DoRaw(ctx)
-		if err != nil {
-			return err
-		}
-		return json.Unmarshal(answer, into)
+// get reads what the API server has at a path that is no resource.
+func get(ctx context.Context, client *kube.Client, path string, into any) error {
+	answer, err := client.Core.Discovery().RESTClient().Get().AbsPath(path).DoRaw(ctx)
+	if err != nil {
+		return err
 	}
+	return json.Unmarshal(answer, into)
+}
+
+func (c *Cluster) lookAtIssuer(ctx context.Context, client *kube.Client) {
 	var document struct {
 		Issuer string `json:"issuer"`
 	}
-	c.issuer.err = raw("/.well-known/openid-configuration", &document)
+	c.issuer.err = get(ctx, client, "/.well-known/openid-configuration", &document)
 	c.issuer.value = document.Issuer
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
-	c.keys.err = raw("/openid/v1/jwks", &set)
+	c.keys.err = get(ctx, client, "/openid/v1/jwks", &set)
 	c.keys.value = len(set.Keys)
 }

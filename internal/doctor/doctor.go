@@ -70,9 +70,12 @@ func Checks() []Check {
 	return slices.Concat(apiChecks(), nodeChecks(), identityChecks(), guardChecks())
 }
 
-// Run makes all checks on what the cluster is now.
-func Run(ctx context.Context, client *kube.Client, reach Reach) []Result {
-	cluster := Look(ctx, client)
+// Run makes all checks on what the cluster is now. The error is that of [Look].
+func Run(ctx context.Context, client *kube.Client, reach Reach) ([]Result, error) {
+	cluster, err := Look(ctx, client)
+	if err != nil {
+		return nil, err
+	}
 	cluster.reach = reach
 	var results []Result
 	for _, check := range Checks() {
@@ -83,7 +86,7 @@ func Run(ctx context.Context, client *kube.Client, reach Reach) []Result {
 		}
 		results = append(results, result)
 	}
-	return results
+	return results, nil
 }
 
 // Worst returns the worst state of results; what was skipped counts as good.
