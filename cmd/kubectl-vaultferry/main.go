@@ -30,6 +30,8 @@ const (
 	exitError
 	exitUsage
 	exitFound
+	// exitInterrupted is what a shell tells of a program that an interrupt has ended.
+	exitInterrupted = 130
 )
 
 func main() {
@@ -58,6 +60,9 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // errFound says that the command has done its work and printed a problem that it found.
 var errFound = errors.New("problems found")
 
+// errWatched ends a command that goes on until it is interrupted.
+var errWatched = errors.New("watched until it was interrupted")
+
 // run is main with everything that belongs to the process given to it. args[0] is the name that the program was called by.
 func run(args []string, s streams) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -77,7 +82,13 @@ func run(args []string, s streams) int {
 	root.SetErr(s.err)
 	err := root.ExecuteContext(ctx)
 	switch {
-	case err == nil, errors.Is(err, context.Canceled) && ctx.Err() != nil:
+	case errors.Is(err, errWatched):
+		return exitOK
+	case ctx.Err() != nil:
+		// What it has found may be incomplete, whatever it says.
+		fmt.Fprintf(s.err, "%s: interrupted\n", name)
+		return exitInterrupted
+	case err == nil:
 		return exitOK
 	case errors.Is(err, errFound):
 		return exitFound

@@ -44,7 +44,8 @@ func newRoot(a *app) *cobra.Command {
 		Short: "Explain, check and watch secrets from Azure Key Vault in a cluster",
 		Long: "Explain, check and watch what Vaultferry brings from Azure Key Vault into the pods of a cluster.\n\n" +
 			"Data goes to standard output and messages to standard error. No output ever holds a secret value, so that all of it can be\n" +
-			"pasted into a ticket. Exit codes: 0 fine, 1 the command could not do its work, 2 wrong usage, 3 it found a problem.",
+			"pasted into a ticket. Exit codes: 0 fine, 1 the command could not do its work, 2 wrong usage, 3 it found a problem, 130 it was\n" +
+			"interrupted.",
 		Example:       rootExample,
 		Args:          unknownCommand,
 		SilenceErrors: true, SilenceUsage: true,

@@ -43,7 +43,11 @@ func newStatus(a *app) *cobra.Command {
 				return err
 			}
 			if watch {
-				return a.watchStatus(cmd.Context(), &o, client, namespace)
+				err := a.watchStatus(cmd.Context(), &o, client, namespace)
+				if cmd.Context().Err() != nil {
+					return errWatched
+				}
+				return err
 			}
 			return a.status(cmd.Context(), &o, client, namespace)
 		},
