@@ -93,3 +93,22 @@ events: create,patch`
 		t.Errorf("chosen namespaces need Roles only, got %v", objects)
 	}
 }
+
+// With a selector the labels of namespaces are read, which Roles cannot grant: without that right no namespace would be served.
+func TestReloadReadsNamespacesForItsSelector(t *testing.T) {
+	const role = controllerName + "-reload-namespaces"
+	for _, sets := range []string{"", ",reload.watchGlobally=false", ",reload.namespaces=a\\,b"} {
+		objects := render(t, "--set", "reload.enabled=true,reload.namespaceSelector=team=x"+sets)
+		want := []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"list", "watch"}}}
+		if diff := cmp.Diff(want, get[rbacv1.ClusterRole](t, objects, "ClusterRole", role).Rules); diff != "" {
+			t.Errorf("%q: rights (-want +got):\n%s", sets, diff)
+		}
+		binding := get[rbacv1.ClusterRoleBinding](t, objects, "ClusterRoleBinding", role)
+		if s := binding.Subjects; binding.RoleRef.Name != role || len(s) != 1 || s[0].Name != controllerName || s[0].Namespace != "kube-system" {
+			t.Errorf("%q: the role is bound as %+v", sets, binding)
+		}
+	}
+	if objects := names(render(t, "--set", "reload.enabled=true")); slices.Contains(objects, "ClusterRole "+role) {
+		t.Error("namespaces are read without a selector")
+	}
+}
