@@ -3,6 +3,7 @@
 package reload
 
 import (
+	"cmp"
 	"encoding/json"
 	"regexp"
 	"strings"
@@ -59,7 +60,10 @@ func (e *Edit) Template(w *Workload, changes []Change, strategy Strategy, restar
 		return
 	}
 	if strategy == EnvVars {
-		e.variables(w, changes)
+		if !e.variables(w, changes) {
+			// Somebody has taken the template back to what it was with this content. The pods have to go all the same.
+			e.TemplateAnnotations[RestartedAtAnnotation] = now.UTC().Format(time.RFC3339)
+		}
 		return
 	}
 	for _, c := range changes {
@@ -77,7 +81,8 @@ func (e *Edit) Template(w *Workload, changes []Change, strategy Strategy, restar
 	}
 }
 
-func (e *Edit) variables(w *Workload, changes []Change) {
+// variables sets the variables that tell of the changes. It reports whether one of them is another than the template has.
+func (e *Edit) variables(w *Workload, changes []Change) (differs bool) {
 	e.Env, e.Unset = map[string]map[string]string{}, map[string]map[string]string{}
 	set := func(in map[string]map[string]string, container, name, value string) {
 		if in[container] == nil {
@@ -87,10 +92,12 @@ func (e *Edit) variables(w *Workload, changes []Change) {
 	}
 	for _, c := range changes {
 		name := VariableName(c.Source)
-		_, carries := w.Hashes[name]
+		hash, carries := w.Hashes[name]
+		carrier := cmp.Or(w.Carriers[name], c.Decision.Container)
+		differs = differs || c.Deleted || !carries || hash != c.Content.SHA1 || carrier != c.Decision.Container
 		switch {
 		case c.Deleted && carries:
-			set(e.Unset, c.Decision.Container, name, "")
+			set(e.Unset, carrier, name, "")
 		case c.Deleted:
 			// There is nothing to remove, and the pods have to go all the same.
 			set(e.Env, c.Decision.Container, name, emptySHA1)
@@ -98,6 +105,7 @@ func (e *Edit) variables(w *Workload, changes []Change) {
 			set(e.Env, c.Decision.Container, name, c.Content.SHA1)
 		}
 	}
+	return differs
 }
 
 // StrategicPatch returns the edit as a strategic merge patch of exactly the object that w was read from: its uid and resourceVersion are

@@ -211,6 +211,11 @@ func TestEdits(t *testing.T) {
 		want        string
 	}{
 		"env-vars": {reload.EnvVars, change(false), false, nil, head + `{"spec":{"containers":[{"env":[{"name":"STAKATER_APP_DB_SECRET","value":"abc"}],"name":"app"}]}}}}`},
+		"env-vars, another hash stands": {reload.EnvVars, change(false), false, map[string]string{"STAKATER_APP_DB_SECRET": "def"},
+			head + `{"spec":{"containers":[{"env":[{"name":"STAKATER_APP_DB_SECRET","value":"abc"}],"name":"app"}]}}}}`},
+		"env-vars, the hash stands": {reload.EnvVars, change(false), false, map[string]string{"STAKATER_APP_DB_SECRET": "abc"},
+			head + `{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":"2026-09-21T14:13:20Z"}},` +
+				`"spec":{"containers":[{"env":[{"name":"STAKATER_APP_DB_SECRET","value":"abc"}],"name":"app"}]}}}}`},
 		"env-vars, deleted": {reload.EnvVars, change(true), false, map[string]string{"STAKATER_APP_DB_SECRET": "abc"},
 			head + `{"spec":{"containers":[{"env":[{"$patch":"delete","name":"STAKATER_APP_DB_SECRET"}],"name":"app"}]}}}}`},
 		"env-vars, deleted, never set": {reload.EnvVars, change(true), false, nil,
@@ -235,6 +240,28 @@ func TestEdits(t *testing.T) {
 		}
 		if diff := cmp.Diff(y, x); diff != "" {
 			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// A variable that another container carries, since the template was another then, is removed there, and is no sign that this one carries it.
+func TestEditsOfAVariableInAnotherContainer(t *testing.T) {
+	const name = "STAKATER_APP_DB_SECRET"
+	w := newWorld().w
+	w.Hashes, w.Carriers = map[string]string{name: "abc"}, map[string]string{name: "proxy"}
+	for _, deleted := range []bool{true, false} {
+		var edit reload.Edit
+		edit.Template(&w, []reload.Change{
+			{Source: appDB, Deleted: deleted, Content: reload.Content{SHA1: "abc"}, Decision: reload.Decision{Container: "app"}},
+		}, reload.EnvVars, false, time.Unix(0, 0))
+		want := reload.Edit{TemplateAnnotations: map[string]string{}, Env: map[string]map[string]string{}, Unset: map[string]map[string]string{}}
+		if deleted {
+			want.Unset["proxy"] = map[string]string{name: ""}
+		} else {
+			want.Env["app"] = map[string]string{name: "abc"}
+		}
+		if diff := cmp.Diff(want, edit); diff != "" {
+			t.Errorf("deleted %v (-want +got):\n%s", deleted, diff)
 		}
 	}
 }

@@ -32,8 +32,8 @@ type Workload struct {
 	References []Reference
 	// Containers are the names of the normal containers.
 	Containers []string
-	// Hashes are the variables STAKATER_… of the template, by name.
-	Hashes map[string]string
+	// Hashes are the variables STAKATER_… of the template, and Carriers the containers that carry them, by name.
+	Hashes, Carriers map[string]string
 	// Owner is the object that manages the workload and may undo changes of its template, "" if nobody does.
 	Owner string
 	// OwnedByCronJob says that the workload is a Job of a CronJob.

@@ -84,6 +84,30 @@ func TestChangesWithinTheDelayAreOneRollout(t *testing.T) {
 	})
 }
 
+// A template that was taken back already tells of the content that comes back. Its pods read other content, and are restarted.
+func TestContentThatComesBackAfterAnUndo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t, nil)
+		h.secret("a", "K", "1")
+		h.deployment("app", envOf("a", "K"), auto, "true")
+		h.begin()
+		h.settle(minute)
+		for _, value := range []string{"2", "1"} {
+			h.secret("a", "K", value)
+			h.settle(minute)
+		}
+		undone := clone(h.server.get(deployments + "app"))["spec"].(map[string]any)["template"]
+		h.secret("a", "K", "2")
+		h.settle(minute)
+		h.server.change(deployments+"app", func(o map[string]any) { o["spec"].(map[string]any)["template"] = undone })
+		h.settle(minute)
+		h.expect("taken back", map[string]int{"app": 4})
+		h.secret("a", "K", "1")
+		h.settle(minute)
+		h.expect("the content that was there comes back", map[string]int{"app": 5})
+	})
+}
+
 func TestMaintenanceWindowAndInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // begins at 2000-01-01 00:00 UTC
 		h := newHarness(t, nil)

@@ -123,9 +123,9 @@ func (c converter) base(kind reload.WorkloadKind, m *metav1.ObjectMeta, template
 		for _, env := range container.Env {
 			if strings.HasPrefix(env.Name, "STAKATER_") {
 				if w.Hashes == nil {
-					w.Hashes = map[string]string{}
+					w.Hashes, w.Carriers = map[string]string{}, map[string]string{}
 				}
-				w.Hashes[env.Name] = env.Value
+				w.Hashes[env.Name], w.Carriers[env.Name] = env.Value, container.Name
 			}
 		}
 	}
