@@ -142,19 +142,17 @@ func (r *rules) modeFor(asked askedBy, s Source, c Content, o Options) Mode {
 
 func (r *rules) effect(w *Workload, s Source, asked askedBy, keys []string, mode Mode) Decision {
 	d := Decision{Effect: Restart, Keys: keys, Container: w.target(s)}
-	switch mode {
-	case Signal:
-		d.Effect, d.Why = Tell, fmt.Sprintf("%s is signal", ModeAnnotation)
-		return d
-	case Always:
+	switch {
+	case mode == Always:
 		d.Why = fmt.Sprintf("it reloads at every change of %s (%s)", s, asked)
 		return d
-	}
-	if w.Kind == CronJob {
+	case w.Kind == CronJob:
 		return nothing(SkipNotRunning, "the CronJob's next Job reads the new content of %s", s)
-	}
-	if w.Kind == Job && !w.Active {
+	case w.Kind == Job && !w.Active:
 		return nothing(SkipNotRunning, "the Job does not run")
+	case mode == Signal:
+		d.Effect, d.Why = Tell, fmt.Sprintf("%s is signal", ModeAnnotation)
+		return d
 	}
 	stale := w.stale(s)
 	if len(stale) == 0 {

@@ -201,7 +201,7 @@ func TestOnlyWhatCannotSeeTheChange(t *testing.T) {
 	}
 }
 
-func TestJobsAndCronJobsWhenStale(t *testing.T) {
+func TestJobsAndCronJobs(t *testing.T) {
 	for name, tc := range map[string]struct {
 		kind   reload.WorkloadKind
 		active bool
@@ -213,12 +213,15 @@ func TestJobsAndCronJobsWhenStale(t *testing.T) {
 		"running Job":          {reload.Job, true, "when-stale", reload.Restart},
 		"finished Job":         {reload.Job, false, "when-stale", reload.Nothing},
 		"finished Job, always": {reload.Job, false, "always", reload.Restart},
+		"CronJob, signal":      {reload.CronJob, true, "signal", reload.Nothing},
+		"running Job, signal":  {reload.Job, true, "signal", reload.Tell},
+		"finished Job, signal": {reload.Job, false, "signal", reload.Nothing},
 	} {
 		w := newWorld()
 		w.w.Kind, w.w.Active = tc.kind, tc.active
 		w.w.Annotations["vaultferry.io/reload"] = tc.mode
-		if got := w.decide(); got.Effect != tc.want {
-			t.Errorf("%s: got %s (%s)", name, got.Effect, got.Why)
+		if got := w.decide(); got.Effect != tc.want || got.Effect == reload.Nothing && got.Skip != reload.SkipNotRunning {
+			t.Errorf("%s: got %s %s (%s)", name, got.Effect, got.Skip, got.Why)
 		}
 	}
 }

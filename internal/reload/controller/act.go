@@ -79,7 +79,7 @@ func (c *Controller) perform(ctx context.Context, w *workload, plan reload.Plan,
 		return c.runNow(ctx, w, plan, note)
 	case evict && w.Kind != reload.Rollout:
 		edit := note("eviction")
-		edit.Annotations[reload.EvictBeforeAnnotation] = now.UTC().Format(time.RFC3339Nano)
+		edit.Annotations[reload.EvictBeforeAnnotation] = evictBefore(now).Format(time.RFC3339)
 		err := c.patch(ctx, w, edit)
 		return "eviction", pollInterval / 4, err
 	}

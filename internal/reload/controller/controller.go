@@ -47,6 +47,8 @@ type Controller struct {
 	told map[id]map[string]string
 	// seen is what dry runs would have recorded.
 	seen map[id]reload.State
+	// tried are the pods in mode signal that were told of a change of their workload, or tried in vain, while it is not done.
+	tried map[id]triedPods
 	// chosen are the namespaces that the selector chooses.
 	chosen map[string]bool
 	ready  bool
@@ -65,6 +67,7 @@ func New(config Config) (*Controller, error) {
 		config: config, log: config.Log, metrics: config.Metrics, index: newIndex(config),
 		converter: converter{keys: config.Options.Keys, hasher: reload.NewHasher(config.Key), sha1: config.wantsSHA1()},
 		since:     map[id]time.Time{}, told: map[id]map[string]string{}, seen: map[id]reload.State{}, chosen: map[string]bool{},
+		tried: map[id]triedPods{},
 	}, nil
 }
 
@@ -223,6 +226,7 @@ func (c *Controller) forget(key id) {
 	delete(c.since, key)
 	delete(c.told, key)
 	delete(c.seen, key)
+	delete(c.tried, key)
 }
 
 func (c *Controller) sourceChanged(kind reload.SourceKind, object any, gone bool) {

@@ -22,7 +22,7 @@ import (
 type workload struct {
 	metav1.ObjectMeta
 	reload.Workload
-	// selector chooses its pods.
+	// selector chooses its pods. It is "" where nothing tells them from others: CronJobs have none.
 	selector string
 	// fromReference says that a Rollout has its pod template from another workload.
 	fromReference bool
@@ -88,13 +88,13 @@ func (c converter) workload(object any) (any, error) {
 	switch o := object.(type) {
 	case *appsv1.Deployment:
 		w = c.base(reload.Deployment, &o.ObjectMeta, &o.Spec.Template)
-		w.Paused, w.Progress, w.selector = o.Spec.Paused, deploymentProgress(o), metav1.FormatLabelSelector(o.Spec.Selector)
+		w.Paused, w.Progress, w.selector = o.Spec.Paused, deploymentProgress(o), selectorOf(o.Spec.Selector)
 	case *appsv1.StatefulSet:
 		w = c.base(reload.StatefulSet, &o.ObjectMeta, &o.Spec.Template)
-		w.Progress, w.selector = statefulSetProgress(o), metav1.FormatLabelSelector(o.Spec.Selector)
+		w.Progress, w.selector = statefulSetProgress(o), selectorOf(o.Spec.Selector)
 	case *appsv1.DaemonSet:
 		w = c.base(reload.DaemonSet, &o.ObjectMeta, &o.Spec.Template)
-		w.Progress, w.selector = daemonSetProgress(o), metav1.FormatLabelSelector(o.Spec.Selector)
+		w.Progress, w.selector = daemonSetProgress(o), selectorOf(o.Spec.Selector)
 	case *batchv1.CronJob:
 		w = c.base(reload.CronJob, &o.ObjectMeta, &o.Spec.JobTemplate.Spec.Template)
 		w.Suspended, w.Active = o.Spec.Suspend != nil && *o.Spec.Suspend, len(o.Status.Active) > 0
@@ -102,7 +102,7 @@ func (c converter) workload(object any) (any, error) {
 		w = c.base(reload.Job, &o.ObjectMeta, &o.Spec.Template)
 		w.Suspended = o.Spec.Suspend != nil && *o.Spec.Suspend
 		w.Active = o.Status.CompletionTime == nil && !jobFailed(o)
-		w.selector = metav1.FormatLabelSelector(o.Spec.Selector)
+		w.selector = selectorOf(o.Spec.Selector)
 	case *unstructured.Unstructured:
 		return c.rollout(o)
 	default:
@@ -139,6 +139,15 @@ func (c converter) base(kind reload.WorkloadKind, m *metav1.ObjectMeta, template
 	return w
 }
 
+// selectorOf is the text of a selector, "" for one that chooses all or nothing.
+func selectorOf(s *metav1.LabelSelector) string {
+	selector, err := metav1.LabelSelectorAsSelector(s)
+	if err != nil {
+		return ""
+	}
+	return selector.String()
+}
+
 // rollout converts a Rollout of Argo.
 func (c converter) rollout(u *unstructured.Unstructured) (any, error) {
 	var o struct {
@@ -157,7 +166,7 @@ func (c converter) rollout(u *unstructured.Unstructured) (any, error) {
 		return nil, err
 	}
 	w := c.base(reload.Rollout, &o.Metadata, &o.Spec.Template)
-	w.Paused, w.fromReference, w.selector = o.Spec.Paused, o.Spec.WorkloadRef != nil, metav1.FormatLabelSelector(o.Spec.Selector)
+	w.Paused, w.fromReference, w.selector = o.Spec.Paused, o.Spec.WorkloadRef != nil, selectorOf(o.Spec.Selector)
 	switch o.Status.Phase {
 	case "Degraded":
 		w.Progress = reload.Failed

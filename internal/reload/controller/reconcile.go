@@ -127,6 +127,7 @@ func (c *Controller) forgetPending(key id) {
 	delete(c.since, key)
 	delete(c.told[key], "dry-run")
 	delete(c.told[key], "pending")
+	delete(c.tried, key)
 }
 
 // hold is why a reload waits.

@@ -29,7 +29,8 @@ func (c *Controller) unfinished(ctx context.Context, w *workload, pace reload.Pa
 		return 0, false, nil
 	}
 	before, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
+	if err != nil || w.selector == "" {
+		// The mark is not ours.
 		err := c.patch(ctx, w, reload.Edit{Annotations: map[string]string{reload.EvictBeforeAnnotation: ""}})
 		return 0, true, err
 	}
@@ -58,16 +59,26 @@ func (c *Controller) resume(ctx context.Context, w *workload, pace reload.Pace) 
 	return 0, true, err
 }
 
+// clocksDiffer is by how much the API server's clock, by which pods are created, may be behind this one.
+const clocksDiffer = time.Second
+
+// evictBefore is the time before which pods are evicted, and from which on: pods know the second of their creation only, so that one that is made in
+// the second of the first eviction would seem as old as those that are to go.
+func evictBefore(now time.Time) time.Time { return now.UTC().Truncate(time.Second).Add(time.Second) }
+
 // evict evicts one pod that is older than before, once all others are ready. Disruption budgets are the API server's to keep. It takes
 // the mark off the workload when no such pod is left.
 func (c *Controller) evict(ctx context.Context, w *workload, before time.Time) (time.Duration, error) {
-	pods, err := c.config.Clients.Kube.CoreV1().Pods(w.Workload.Namespace).List(ctx, metav1.ListOptions{LabelSelector: w.selector})
+	if left := before.Add(clocksDiffer).Sub(c.config.Now()); left > 0 {
+		return left, nil
+	}
+	pods, err := c.podsOf(ctx, w)
 	if err != nil {
-		return 0, fmt.Errorf("listing the pods of %s: %w", idOf(w), err)
+		return 0, err
 	}
 	var old *corev1.Pod
-	for i := range pods.Items {
-		pod := &pods.Items[i]
+	for i := range pods {
+		pod := &pods[i]
 		switch {
 		case pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed:
 		case pod.DeletionTimestamp != nil:
