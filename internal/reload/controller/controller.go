@@ -47,6 +47,8 @@ type Controller struct {
 	told map[id]map[string]string
 	// seen is what dry runs would have recorded.
 	seen map[id]reload.State
+	// kept are the Jobs that are deleted and not made again yet.
+	kept map[id]keptJob
 	// tried are the pods in mode signal that were told of a change of their workload, or tried in vain, while it is not done.
 	tried map[id]triedPods
 	// chosen are the namespaces that the selector chooses.
@@ -67,7 +69,7 @@ func New(config Config) (*Controller, error) {
 		config: config, log: config.Log, metrics: config.Metrics, index: newIndex(config),
 		converter: converter{keys: config.Options.Keys, hasher: reload.NewHasher(config.Key), sha1: config.wantsSHA1()},
 		since:     map[id]time.Time{}, told: map[id]map[string]string{}, seen: map[id]reload.State{}, chosen: map[string]bool{},
-		tried: map[id]triedPods{},
+		kept: map[id]keptJob{}, tried: map[id]triedPods{},
 	}, nil
 }
 
@@ -91,9 +93,6 @@ func (c *Controller) Run(ctx context.Context) error {
 	if err := c.awaitKnown(ctx); err != nil {
 		return nil // ctx has ended
 	}
-	if err := c.finishJobs(ctx); err != nil {
-		c.log.ErrorContext(ctx, "Making Jobs again that were deleted for it", slog.Any("error", err))
-	}
 	c.setReady(true)
 	defer c.setReady(false)
 	for range workers {
@@ -102,6 +101,7 @@ func (c *Controller) Run(ctx context.Context) error {
 			}
 		})
 	}
+	running.Go(func() { c.findJobs(ctx) })
 	running.Go(func() { c.watchRollouts(ctx) })
 	running.Go(func() { recorder.sumUp(ctx, c.uidOfSource) })
 	c.log.InfoContext(ctx, "Controller started")

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,20 +16,20 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/vaultferry/vaultferry/internal/reload"
 )
 
 const (
-	// jobsConfigMap, in the controller's own namespace, holds the Jobs between their deletion and their creation anew.
-	jobsConfigMap = "vaultferry-reload-jobs"
 	// deletionPoll is how often to look whether a deleted Job is gone.
 	deletionPoll = 100 * time.Millisecond
+	// deletionWait is for how long that is waited for. Later looks find whether a Job is gone that takes longer, and keep nobody waiting.
+	deletionWait = 5 * time.Second
 )
 
-// runNow starts a Job from a CronJob. The Job's name follows from what it is started for, so that it is started once. The template stays as
-// it is: the next Jobs read the new content anyway. A suspended CronJob is not run.
+// runNow starts a Job from a CronJob. The Job's name follows from what it is started for and from the reload before, so that it is started once
+// for each change, and again when content comes back that was there before. The template stays as it is: the next Jobs read the new content
+// anyway. A suspended CronJob is not run.
 func (c *Controller) runNow(ctx context.Context, w *workload, plan reload.Plan, note func(string) reload.Edit) (string, time.Duration, error) {
 	kube := c.config.Clients.Kube.BatchV1()
 	if w.Suspended {
@@ -43,7 +42,8 @@ func (c *Controller) runNow(ctx context.Context, w *workload, plan reload.Plan, 
 	}
 	annotations := map[string]string{"cronjob.kubernetes.io/instantiate": "manual"}
 	maps.Copy(annotations, cron.Spec.JobTemplate.Annotations)
-	sum := sha256.Sum256([]byte(string(cron.UID) + plan.State.String()))
+	// The last reload is taken from the object that the plan was made for, and not from the newer one: who comes too late makes the same Job.
+	sum := sha256.Sum256([]byte(string(cron.UID) + plan.State.String() + w.Workload.Annotations[reload.LastAnnotation]))
 	job := &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: cron.Namespace, Name: shortened(cron.Name, 52) + "-" + hex.EncodeToString(sum[:5]), Labels: cron.Spec.JobTemplate.Labels, Annotations: annotations,
@@ -65,8 +65,7 @@ func shortened(name string, most int) string {
 	return name[:most]
 }
 
-// recreate deletes a Job and makes it again. Between the two it stands in a ConfigMap, so that a controller that is killed there, or the
-// next one, makes it.
+// recreate deletes a Job and makes it again. Between the two it is kept, so that the next look makes it, of this controller or of one after it.
 func (c *Controller) recreate(ctx context.Context, w *workload, edit reload.Edit) error {
 	jobs := c.config.Clients.Kube.BatchV1().Jobs(w.Workload.Namespace)
 	old, err := jobs.Get(ctx, w.Workload.Name, metav1.GetOptions{})
@@ -76,18 +75,22 @@ func (c *Controller) recreate(ctx context.Context, w *workload, edit reload.Edit
 	if old.UID != uidOf(w) || old.ResourceVersion != w.Workload.ResourceVersion {
 		return apierrors.NewConflict(batchv1.Resource("jobs"), old.Name, errors.New("it has changed since it was looked at"))
 	}
-	job := again(old, edit)
-	if err := c.keepJob(ctx, job, old.UID); err != nil {
+	kept := keptJob{Old: old.UID, Job: again(old, edit)}
+	if err := c.keepJob(ctx, kept); err != nil {
 		return err
 	}
 	background := metav1.DeletePropagationBackground
 	err = jobs.Delete(ctx, old.Name, metav1.DeleteOptions{
 		PropagationPolicy: &background, Preconditions: &metav1.Preconditions{UID: &old.UID, ResourceVersion: &old.ResourceVersion},
 	})
-	if err != nil && !apierrors.IsNotFound(err) {
+	switch {
+	case apierrors.IsConflict(err), apierrors.IsForbidden(err):
+		// It was not deleted. Kept for longer, it would be made again after somebody else deleted it.
+		return errors.Join(fmt.Errorf("deleting %s: %w", idOf(w), err), c.dropJob(ctx, kept))
+	case err != nil && !apierrors.IsNotFound(err):
 		return fmt.Errorf("deleting %s: %w", idOf(w), err)
 	}
-	return c.makeAgain(ctx, job, old.UID)
+	return c.makeAgainSoon(ctx, kept)
 }
 
 // again returns a Job to create, made of one that was.
@@ -117,114 +120,77 @@ func again(old *batchv1.Job, edit reload.Edit) *batchv1.Job {
 	return job
 }
 
-// makeAgain waits until the old Job is gone and creates the new one.
-func (c *Controller) makeAgain(ctx context.Context, job *batchv1.Job, old types.UID) error {
-	jobs := c.config.Clients.Kube.BatchV1().Jobs(job.Namespace)
-	for {
-		current, err := jobs.Get(ctx, job.Name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			break
+// makeAgainSoon waits for a while until the old Job is gone, and creates the new one.
+func (c *Controller) makeAgainSoon(ctx context.Context, kept keptJob) error {
+	for began := c.config.Now(); ; {
+		waits, err := c.makeAgain(ctx, kept)
+		if !waits || err != nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("waiting for the end of Job %s/%s: %w", job.Namespace, job.Name, err)
-		}
-		if current.UID != old {
-			return c.dropJob(ctx, job.Namespace, job.Name) // it is there again
-		}
-		if current.DeletionTimestamp == nil {
-			return c.dropJob(ctx, job.Namespace, job.Name) // it was never deleted: the next look begins anew
+		if c.config.Now().Sub(began) >= deletionWait {
+			return fmt.Errorf("%s is deleted, and something such as a finalizer holds it; it is made again as soon as it is gone", kept.id())
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for the end of Job %s/%s: %w", job.Namespace, job.Name, ctx.Err())
+			return fmt.Errorf("waiting for the end of %s: %w", kept.id(), ctx.Err())
 		case <-time.After(deletionPoll):
 		}
 	}
-	created, err := jobs.Create(ctx, job, metav1.CreateOptions{FieldManager: fieldManager})
+}
+
+// makeAgain creates a kept Job, unless the old one is still there: then it waits.
+func (c *Controller) makeAgain(ctx context.Context, kept keptJob) (waits bool, err error) {
+	jobs := c.config.Clients.Kube.BatchV1().Jobs(kept.Job.Namespace)
+	current, err := jobs.Get(ctx, kept.Job.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return false, fmt.Errorf("waiting for the end of %s: %w", kept.id(), err)
+	case current.UID == kept.Old && current.DeletionTimestamp != nil:
+		return true, nil
+	default:
+		// It is there again, or was never deleted: then this look or the next begins anew.
+		return false, c.dropJob(ctx, kept)
+	}
+	created, err := jobs.Create(ctx, kept.Job, metav1.CreateOptions{FieldManager: fieldManager})
 	switch {
 	case apierrors.IsAlreadyExists(err):
+	case namespaceGone(err):
+		c.log.InfoContext(ctx, "Not making a Job again, since its namespace is gone", slog.String("workload", kept.id().String()))
 	case err != nil:
-		return fmt.Errorf("creating Job %s/%s again: %w", job.Namespace, job.Name, err)
+		return false, fmt.Errorf("creating %s again: %w", kept.id(), err)
 	default:
+		c.log.InfoContext(ctx, "Made a Job again", slog.String("workload", kept.id().String()))
 		if err := c.take(created); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return c.dropJob(ctx, job.Namespace, job.Name)
+	return false, c.dropJob(ctx, kept)
 }
 
-// keptJob is a Job in the ConfigMap.
-type keptJob struct {
-	Old types.UID    `json:"old"`
-	Job *batchv1.Job `json:"job"`
+// namespaceGone reports whether an object could not be created because its namespace is gone, or about to go.
+func namespaceGone(err error) bool {
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return true
+	}
+	var status apierrors.APIStatus
+	if !apierrors.IsNotFound(err) || !errors.As(err, &status) {
+		return false
+	}
+	details := status.Status().Details
+	return details != nil && details.Kind == "namespaces"
 }
 
-func (c *Controller) keepJob(ctx context.Context, job *batchv1.Job, old types.UID) error {
-	if c.config.Namespace == "" {
-		return nil
+// finishJob makes a Job again that an earlier look, of this process or of one before it, deleted for that. It does not wait for the old one.
+func (c *Controller) finishJob(ctx context.Context, key id) (waits bool, err error) {
+	kept, there := c.keptJob(key)
+	if !there {
+		return false, nil
 	}
-	kept, err := json.Marshal(keptJob{Old: old, Job: job})
-	if err != nil {
-		return err
+	waits, err = c.makeAgain(ctx, kept)
+	if err != nil && ctx.Err() == nil && c.once(key, "again", string(kept.Old)+err.Error()) {
+		on := &corev1.ObjectReference{APIVersion: apiVersion(reload.Job), Kind: string(reload.Job), Namespace: key.namespace, Name: key.name}
+		c.events.write(on, reload.Secret, corev1.EventTypeWarning, failReason, err.Error())
 	}
-	name := job.Namespace + "." + job.Name
-	maps := c.config.Clients.Kube.CoreV1().ConfigMaps(c.config.Namespace)
-	patch, err := json.Marshal(map[string]any{"data": map[string]string{name: string(kept)}})
-	if err != nil {
-		return err
-	}
-	_, err = maps.Patch(ctx, jobsConfigMap, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
-	if apierrors.IsNotFound(err) {
-		_, err = maps.Create(ctx, &corev1.ConfigMap{
-			ObjectMeta: metav1.ObjectMeta{Name: jobsConfigMap, Namespace: c.config.Namespace}, Data: map[string]string{name: string(kept)},
-		}, metav1.CreateOptions{FieldManager: fieldManager})
-	}
-	if apierrors.IsForbidden(err) {
-		c.log.WarnContext(ctx, "Deleting a Job that cannot be kept meanwhile: give the controller's service account the Role of the chart",
-			slog.String("job", name), slog.Any("error", err))
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("keeping Job %s before its deletion: %w", name, err)
-	}
-	return nil
-}
-
-func (c *Controller) dropJob(ctx context.Context, namespace, name string) error {
-	if c.config.Namespace == "" {
-		return nil
-	}
-	patch, err := json.Marshal(map[string]any{"data": map[string]any{namespace + "." + name: nil}})
-	if err != nil {
-		return err
-	}
-	_, err = c.config.Clients.Kube.CoreV1().ConfigMaps(c.config.Namespace).Patch(ctx, jobsConfigMap, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
-	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
-		return nil
-	}
-	return err
-}
-
-// finishJobs makes the Jobs that a controller before this one deleted for it.
-func (c *Controller) finishJobs(ctx context.Context) error {
-	if c.config.Namespace == "" || c.config.DryRun {
-		return nil
-	}
-	kept, err := c.config.Clients.Kube.CoreV1().ConfigMaps(c.config.Namespace).Get(ctx, jobsConfigMap, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("reading ConfigMap %s: %w", jobsConfigMap, err)
-	}
-	var failures []error
-	for name, text := range kept.Data {
-		var entry keptJob
-		if err := json.Unmarshal([]byte(text), &entry); err != nil || entry.Job == nil {
-			failures = append(failures, fmt.Errorf("ConfigMap %s, key %s, is not readable: %w", jobsConfigMap, name, err))
-			continue
-		}
-		failures = append(failures, c.makeAgain(ctx, entry.Job, entry.Old))
-	}
-	return errors.Join(failures...)
+	return waits, err
 }

@@ -22,6 +22,10 @@ func (c *Controller) reconcile(ctx context.Context, key id) (after time.Duration
 			c.look(c.index.pass(key))
 		}
 	}()
+	// A Job that is deleted for it is made again, whether or not there is one now.
+	if waits, err := c.finishJob(ctx, key); waits || err != nil {
+		return pollInterval, err
+	}
 	w := c.index.workload(key)
 	if w == nil || w.DeletionTimestamp != nil || !c.serves(key.namespace) {
 		c.forget(key)
