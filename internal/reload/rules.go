@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // Mode is what a change does to a workload.
@@ -169,6 +171,21 @@ func (r *rules) match(name string) (matched bool, keys []string) {
 		matched, keys = true, append(keys, p.key)
 	}
 	return matched, keys
+}
+
+// NamedOutright returns the sources that the named lists of w name in full, whether or not they are there. What an expression stands for is not known before it is
+// there.
+func (k Keys) NamedOutright(w *Workload) []Source {
+	var list []Source
+	for _, kind := range SourceKinds() {
+		for item := range strings.SplitSeq(w.annotation(k.Named[kind]), ",") {
+			name, _, _ := strings.Cut(strings.TrimSpace(item), "/")
+			if len(validation.IsDNS1123Subdomain(name)) == 0 {
+				list = append(list, Source{kind, name})
+			}
+		}
+	}
+	return list
 }
 
 // Names reports whether w has a named list of any kind.

@@ -74,7 +74,8 @@ type Assessment struct {
 }
 
 // assess compares content with what is recorded. What is not recorded is seen for the first time: it is recorded, and no change, unless
-// the pod template carries a hash of Reloader's that is of other content.
+// the pod template carries a hash of Reloader's that is of other content. Of a class only the mounts are seen: that there are none, or some again, is what
+// its pods do, and neither its deletion nor its creation.
 func assess(w *Workload, s Source, d Decision, c Content, seen Seen, known bool, o Options) Assessment {
 	switch {
 	case !known && !c.Present:
@@ -82,13 +83,13 @@ func assess(w *Workload, s Source, d Decision, c Content, seen Seen, known bool,
 	case !known:
 		hash, carries := w.Hashes[VariableName(s)]
 		return Assessment{Next: newSeen(d, c), Changed: carries && c.SHA1 != "" && hash != c.SHA1}
-	case !c.Present && (seen.Absent || !o.OnDelete):
+	case !c.Present && (seen.Absent || !o.OnDelete || s.Kind == Class):
 		// What is recorded stays: if the source comes back as it was, nothing has changed.
 		return Assessment{Next: seen}
 	case !c.Present:
 		return Assessment{Next: Seen{Absent: true}, Changed: true, Deleted: true}
 	case seen.Absent:
-		return Assessment{Next: newSeen(d, c), Changed: o.OnCreate}
+		return Assessment{Next: newSeen(d, c), Changed: o.OnCreate && s.Kind != Class}
 	}
 	return compare(seen, newSeen(d, c), c)
 }

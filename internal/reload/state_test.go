@@ -27,6 +27,11 @@ func (w *world) plan(recorded reload.State, c reload.Content) reload.Plan {
 
 func TestAChangeIsSeenOnce(t *testing.T) {
 	gone := reload.Content{}
+	mounted := func(w *world) {
+		annotated("vaultferry.io/reload", "always")(w)
+		source(appKV, reload.SubPath)(w)
+		w.options.OnCreate, w.options.OnDelete = true, true
+	}
 	type step struct {
 		content reload.Content
 		changed bool
@@ -54,6 +59,10 @@ func TestAChangeIsSeenOnce(t *testing.T) {
 			[]step{{content("1", ""), false, true}, {gone, false, false}, {content("2", ""), true, true}}},
 		"deleted, --reload-on-delete": {func(w *world) { annotated("vaultferry.io/reload", "always")(w); w.options.OnDelete = true },
 			[]step{{content("1", ""), false, true}, {gone, true, true}, {gone, false, false}, {content("1", ""), false, true}}},
+		"a class that no pod mounts for a while, --reload-on-delete": {mounted,
+			[]step{{content("1", ""), false, true}, {gone, false, false}, {content("1", ""), false, false}, {gone, false, false}, {content("2", ""), true, true}}},
+		"a class that no pod has mounted before, --reload-on-create": {mounted,
+			[]step{{gone, false, true}, {content("1", ""), false, true}, {content("2", ""), true, true}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld()

@@ -21,6 +21,9 @@ const (
 type class struct {
 	pods    map[string]*podStatus // by the name of the status
 	objects map[string]*objectVersion
+	// begun is when the first mount worked of the pods that were seen without one, by the name of the status; zero until then. Such a status is older than what its
+	// pod has read.
+	begun map[string]time.Time
 	// Ignored and Matched of the class's annotations are kept here.
 	ignored, matched bool
 }
@@ -33,11 +36,21 @@ type objectVersion struct {
 }
 
 func newClass() *class {
-	return &class{pods: map[string]*podStatus{}, objects: map[string]*objectVersion{}}
+	return &class{pods: map[string]*podStatus{}, objects: map[string]*objectVersion{}, begun: map[string]time.Time{}}
 }
 
 func (c *class) set(s *podStatus) {
-	c.pods[s.ObjectMeta.Name] = s
+	name := s.ObjectMeta.Name
+	if !s.mounted && len(s.versions) == 0 {
+		// The mount has failed: the pod has not started and holds nothing.
+		c.remove(name)
+		c.begun[name] = time.Time{}
+		return
+	}
+	if at, waited := c.begun[name]; waited && at.IsZero() {
+		c.begun[name] = s.at
+	}
+	c.pods[name] = s
 	for id, version := range s.versions {
 		newest := c.objects[id]
 		switch {
@@ -61,6 +74,7 @@ func (c *class) set(s *podStatus) {
 
 func (c *class) remove(name string) {
 	delete(c.pods, name)
+	delete(c.begun, name)
 	c.forget()
 }
 
@@ -118,8 +132,12 @@ func (c *class) settled() bool {
 
 // fresh reports whether every pod has mounted the newest versions at its start.
 func (c *class) fresh() bool {
-	for _, pod := range c.pods {
-		if pod.at.After(pod.CreationTimestamp.Add(mounting)) {
+	for name, pod := range c.pods {
+		start := pod.CreationTimestamp.Time
+		if begun := c.begun[name]; begun.After(start) {
+			start = begun
+		}
+		if pod.at.After(start.Add(mounting)) {
 			return false
 		}
 	}

@@ -300,9 +300,7 @@ func (h *harness) status(pod, class, version string, changed time.Duration) {
 func TestNodesThatLagBehindTakeNothingBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t, nil)
-		sub := object{"volumes": []object{{"name": "v", "csi": object{"driver": "secrets-store.csi.k8s.io", "volumeAttributes": object{"secretProviderClass": "app-kv"}}}},
-			"volumeMounts": []object{{"name": "v", "mountPath": "/v", "subPath": "db"}}}
-		h.deployment("app", sub, auto, "true")
+		h.deployment("app", subPath(), auto, "true")
 		for _, pod := range []string{"a", "b", "c"} {
 			h.status(pod, "app-kv", "v1", 0)
 		}

@@ -228,14 +228,14 @@ func (x *index) content(namespace string, s reload.Source) reload.Content {
 	return x.sources[namespace][s]
 }
 
-// sourcesOf returns what a workload may reload for: what its template refers to, what is recorded, and if it has a named list, all of its
-// namespace.
+// sourcesOf returns what a workload may reload for: what its template refers to, what is recorded, and if it has a named list, what that names, whether or not
+// it is there, and all of its namespace.
 func (x *index) sourcesOf(w *workload, recorded reload.State) []reload.Source {
 	found := map[reload.Source]bool{}
 	for _, r := range w.References {
 		found[r.Source] = true
 	}
-	for _, s := range recorded.List() {
+	for _, s := range slices.Concat(recorded.List(), x.keys.NamedOutright(&w.Workload)) {
 		found[s] = true
 	}
 	x.mu.Lock()

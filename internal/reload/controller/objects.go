@@ -37,7 +37,9 @@ type source struct {
 // podStatus is what the caches hold of a pod status of the driver.
 type podStatus struct {
 	metav1.ObjectMeta
-	class    string
+	class string
+	// mounted is false where the mount has not worked.
+	mounted  bool
 	versions map[string]string
 	at       time.Time
 }
@@ -281,7 +283,7 @@ func (c converter) podStatus(object any) (any, error) {
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &o); err != nil {
 		return nil, err
 	}
-	s := &podStatus{ObjectMeta: slim(&o.ObjectMeta), class: o.Status.SecretProviderClassName, versions: map[string]string{}}
+	s := &podStatus{ObjectMeta: slim(&o.ObjectMeta), class: o.Status.SecretProviderClassName, mounted: o.Status.Mounted, versions: map[string]string{}}
 	s.CreationTimestamp = o.CreationTimestamp
 	for _, object := range o.Status.Objects {
 		s.versions[object.ID] = object.Version
