@@ -95,6 +95,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 	c.setReady(true)
 	defer c.setReady(false)
+	c.lookLate(ctx, &running)
 	for range workers {
 		running.Go(func() {
 			for c.next(ctx) {
@@ -127,7 +128,7 @@ func (c *Controller) Unavailable() map[string]string {
 	found := map[string]string{}
 	for _, w := range c.watches {
 		w.mu.Lock()
-		if w.failure != "" && !w.informer.HasSynced() {
+		if w.failure != "" && !w.known() {
 			found[w.kind] = w.failure
 		}
 		w.mu.Unlock()

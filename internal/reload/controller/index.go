@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/vaultferry/vaultferry/internal/reload"
 )
 
@@ -155,6 +157,11 @@ func (x *index) workload(key id) *workload {
 func (x *index) setSource(namespace string, s reload.Source, c reload.Content) []id {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	return x.putSource(namespace, s, c)
+}
+
+// putSource is setSource. The caller holds mu.
+func (x *index) putSource(namespace string, s reload.Source, c reload.Content) []id {
 	if x.sources[namespace] == nil {
 		x.sources[namespace] = map[reload.Source]reload.Content{}
 	}
@@ -194,7 +201,9 @@ func (x *index) mayReload(at place) []id {
 func (x *index) changeClass(namespace, name string, change func(*class)) []id {
 	s := reload.Source{Kind: reload.Class, Name: name}
 	at := place{namespace, s}
+	// All at once: another's change in between would be overtaken by what was there before it.
 	x.mu.Lock()
+	defer x.mu.Unlock()
 	c := x.classes[at]
 	if c == nil {
 		c = newClass()
@@ -202,12 +211,8 @@ func (x *index) changeClass(namespace, name string, change func(*class)) []id {
 	}
 	settled := c.settled()
 	change(c)
-	content, signal := c.content(name, x.hasher, x.sha1), !settled && c.settled()
-	x.mu.Unlock()
-	look := x.setSource(namespace, s, content)
-	if signal && look == nil {
-		x.mu.Lock()
-		defer x.mu.Unlock()
+	look := x.putSource(namespace, s, c.content(name, x.hasher, x.sha1))
+	if look == nil && !settled && c.settled() {
 		look = x.mayReload(at)
 	}
 	return look
@@ -315,13 +320,13 @@ func (x *index) expire(now time.Time, after time.Duration) (expired, look []id) 
 	return expired, look
 }
 
-// inNamespace returns the workloads of a namespace.
+// inNamespace returns the workloads of a namespace, or of all.
 func (x *index) inNamespace(namespace string) []id {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	var list []id
 	for key := range x.workloads {
-		if key.namespace == namespace {
+		if namespace == metav1.NamespaceAll || key.namespace == namespace {
 			list = append(list, key)
 		}
 	}

@@ -69,7 +69,8 @@ func (c *Controller) reconcile(ctx context.Context, key id) (after time.Duration
 
 func (c *Controller) seesSource(kind reload.SourceKind, namespace string) bool {
 	if kind == reload.Class {
-		return c.sees("SecretProviderClassPodStatus", namespace)
+		// Which classes are to be left alone stands on the classes. Where nobody may read them, that is none.
+		return c.sees("SecretProviderClassPodStatus", namespace) && !c.waitsFor(string(kind), namespace)
 	}
 	return c.sees(string(kind), namespace)
 }

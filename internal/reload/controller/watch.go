@@ -32,11 +32,24 @@ type watched struct {
 	kind      string
 	namespace string
 	informer  cache.SharedIndexInformer
+	// handled says when the index has been told of all objects of the first list. The informer says so earlier, when only its own store has them.
+	handled cache.ResourceEventHandlerRegistration
 
 	mu sync.Mutex
-	// failure is why the kind cannot be watched, "" if it can.
+	// failure is why the kind cannot be watched, "" if it can. trouble is the last error that did not say.
 	failure string
+	trouble error
 }
+
+// Why a kind cannot be watched.
+const (
+	forbidden    = "forbidden"
+	notInstalled = "not installed"
+	unreadable   = "not readable"
+)
+
+// patience is how long to wait for kinds that the API server does not list.
+const patience = time.Minute
 
 func (w *watched) fail(why string) (news bool) {
 	w.mu.Lock()
@@ -46,12 +59,34 @@ func (w *watched) fail(why string) (news bool) {
 	return news
 }
 
+// is reports whether the kind cannot be watched for the given reason.
+func (w *watched) is(failure string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failure == failure
+}
+
+func (w *watched) troubled(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.trouble = err
+}
+
+func (w *watched) lastTrouble() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.trouble
+}
+
 // settled reports whether the kind is known, or known not to be.
 func (w *watched) settled() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.failure != "" || w.informer.HasSynced()
+	return w.failure != "" || w.known()
 }
+
+// known reports whether the index knows all objects of the kind.
+func (w *watched) known() bool { return w.handled.HasSynced() }
 
 // listing is how a kind is listed and watched in a namespace.
 type listing struct {
@@ -82,8 +117,8 @@ func (c *Controller) start(ctx context.Context, running *sync.WaitGroup, l listi
 			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 				restrict(&o)
 				list, err := l.list(ctx, namespace, o)
-				if err == nil && w.fail("") {
-					c.log.InfoContext(ctx, "Watching", slog.String("kind", l.kind), slog.String("namespace", namespace))
+				if err == nil {
+					c.watching(ctx, w)
 				}
 				return list, err
 			},
@@ -102,7 +137,7 @@ func (c *Controller) prepare(w *watched, l listing) {
 	// Neither fails: the informer does not run yet.
 	_ = w.informer.SetTransform(l.transform)
 	_ = w.informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, _ *cache.Reflector, err error) { c.watchFailed(ctx, w, err) })
-	_, _ = w.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	w.handled, _ = w.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: func(object any) {
 			c.metrics.received("add", l.kind)
 			l.handle(object, false)
@@ -121,23 +156,31 @@ func (c *Controller) prepare(w *watched, l listing) {
 	})
 }
 
+// watching takes back that a kind cannot be watched.
+func (c *Controller) watching(ctx context.Context, w *watched) {
+	if w.fail("") {
+		c.log.InfoContext(ctx, "Watching", slog.String("kind", w.kind), slog.String("namespace", w.namespace))
+	}
+}
+
 // watchFailed tells of a kind that cannot be watched, once. The other kinds go on; this one is tried again and again.
 func (c *Controller) watchFailed(ctx context.Context, w *watched, err error) {
 	var why string
 	switch {
 	case apierrors.IsForbidden(err):
-		why = "forbidden"
+		why = forbidden
 	case apierrors.IsNotFound(err):
-		why = "not installed"
+		why = notInstalled
 	default:
+		w.troubled(err)
 		c.log.DebugContext(ctx, "Watching again", slog.String("kind", w.kind), slog.Any("error", err))
 		return
 	}
 	if !w.fail(why) {
 		return
 	}
-	if why == "forbidden" {
-		c.metrics.failed("forbidden")
+	if why == forbidden {
+		c.metrics.failed(forbidden)
 		c.log.ErrorContext(ctx, "Not watching a kind: give the controller's service account list and watch of it, or ignore the kind",
 			slog.String("kind", w.kind), slog.String("namespace", w.namespace), slog.Any("error", err))
 		return
@@ -145,16 +188,22 @@ func (c *Controller) watchFailed(ctx context.Context, w *watched, err error) {
 	c.log.InfoContext(ctx, "Not watching a kind, since the cluster does not have it", slog.String("kind", w.kind))
 }
 
-// awaitKnown waits until every kind is known, or known not to be.
+// awaitKnown waits until every kind is known, or known not to be, or has kept the others waiting for long enough.
 func (c *Controller) awaitKnown(ctx context.Context) error {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
+	began := c.config.Now()
 	for {
-		all := true
+		some, all := false, true
 		for _, w := range c.watches {
-			all = all && w.settled()
+			some, all = some || w.known(), all && w.settled()
 		}
 		if all {
+			return nil
+		}
+		// Where nothing at all is known, it is the API server that is not there, and there is nothing to begin with.
+		if some && c.config.Now().Sub(began) >= patience {
+			c.giveUp(ctx)
 			return nil
 		}
 		select {
@@ -165,11 +214,51 @@ func (c *Controller) awaitKnown(ctx context.Context) error {
 	}
 }
 
+// giveUp says of the kinds that are neither known nor known not to be that they are not waited for any longer. They are tried again all the same.
+func (c *Controller) giveUp(ctx context.Context) {
+	for _, w := range c.watches {
+		if w.settled() {
+			continue
+		}
+		w.fail(unreadable)
+		c.metrics.failed("unreadable")
+		c.log.ErrorContext(ctx, "Beginning without a kind that the API server does not list; it is tried again",
+			slog.String("kind", w.kind), slog.String("namespace", w.namespace), slog.Any("error", w.lastTrouble()))
+	}
+}
+
+// lookLate has workloads looked at when a kind becomes known that was not when the work began: until then nothing of it counted.
+func (c *Controller) lookLate(ctx context.Context, running *sync.WaitGroup) {
+	for _, w := range c.watches {
+		if w.known() {
+			continue
+		}
+		running.Go(func() {
+			select {
+			case <-ctx.Done():
+			case <-w.handled.HasSyncedChecker().Done():
+				c.watching(ctx, w)
+				c.look(c.index.inNamespace(w.namespace))
+			}
+		})
+	}
+}
+
+// waitsFor reports whether a kind may become known that is not yet.
+func (c *Controller) waitsFor(kind, namespace string) bool {
+	for _, w := range c.watches {
+		if w.kind == kind && (w.namespace == metav1.NamespaceAll || w.namespace == namespace) {
+			return !w.known() && !w.is(forbidden) && !w.is(notInstalled)
+		}
+	}
+	return false
+}
+
 // sees reports whether the controller knows all objects of a kind in a namespace.
 func (c *Controller) sees(kind, namespace string) bool {
 	for _, w := range c.watches {
 		if w.kind == kind && (w.namespace == metav1.NamespaceAll || w.namespace == namespace) {
-			return w.informer.HasSynced()
+			return w.known()
 		}
 	}
 	return false
