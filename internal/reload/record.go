@@ -16,6 +16,8 @@ type LastReload struct {
 	// Sources are what changed, and Why says why that needed a reload.
 	Sources []Source `json:"sources"`
 	Why     string   `json:"why"`
+	// Failed says that the rollout failed and the workload has not been well since: others are not reloaded for the same sources.
+	Failed bool `json:"failed,omitempty"`
 }
 
 // Pending is a reload that waits, as [PendingAnnotation] tells it. Waits of seconds are not told.

@@ -142,8 +142,10 @@ func (c *Controller) take(object any) error {
 	if !ok {
 		return fmt.Errorf("the API server answered with a %T", object)
 	}
-	c.index.acted(idOf(w))
-	_, look := c.index.setWorkload(w, c.config.Now())
+	failed, look := c.index.acted(w, c.config.Now())
+	if failed {
+		c.tellOfFailure(w)
+	}
 	c.look(look)
 	return nil
 }

@@ -36,6 +36,9 @@ func (c *circuits) fail(key id, sources []reload.Source) {
 	}
 }
 
+// unwell reports whether key did not bear a reload and has not been well since.
+func (c *circuits) unwell(key id) bool { return len(c.causes[key]) > 0 }
+
 // mend notes that key is well, and returns who is no longer held.
 func (c *circuits) mend(key id) []id {
 	var look []id
@@ -70,11 +73,13 @@ func (c *circuits) failedBy(key id, changes []reload.Change) (other id, s reload
 		if c.failed[at][key] {
 			continue
 		}
-		for candidate := range c.failed[at] {
-			add(c.held, at, key)
-			c.at[key] = at
-			return candidate, change.Source, true
+		if len(c.failed[at]) == 0 {
+			continue
 		}
+		add(c.held, at, key)
+		c.at[key] = at
+		// The same one each time: who is held writes down for whom, and looks again at what it has written.
+		return slices.MinFunc(slices.Collect(maps.Keys(c.failed[at])), compareIDs), change.Source, true
 	}
 	return id{}, reload.Source{}, false
 }

@@ -178,13 +178,12 @@ func (c *Controller) watchRollouts(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		expired, look := c.index.expire(c.config.Now(), c.config.RolloutTimeout)
+		expired, look := c.index.expire(c.config.Now())
 		for _, key := range expired {
 			if w := c.index.workload(key); w != nil {
 				c.tellOfFailure(w)
 			}
 		}
-		c.look(expired)
 		c.look(look)
 	}
 }
@@ -213,8 +212,8 @@ func (c *Controller) workloadChanged(object any, gone bool) {
 		c.forget(key)
 		return
 	}
-	ended, look := c.index.setWorkload(w, c.config.Now())
-	if ended && w.Progress == reload.Failed {
+	failed, look := c.index.setWorkload(w, c.config.Now())
+	if failed {
 		c.tellOfFailure(w)
 	}
 	c.look(look)

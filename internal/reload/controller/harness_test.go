@@ -40,6 +40,8 @@ type harness struct {
 	t      testing.TB
 	server *apiServer
 	config func(*controller.Config)
+	// transport is the way to the server, if it is not the server itself.
+	transport http.RoundTripper
 
 	registry *prometheus.Registry
 	current  *controller.Controller
@@ -61,6 +63,9 @@ func (h *harness) begin() {
 
 func (h *harness) beginWith(ctx context.Context, cancel context.CancelFunc) {
 	clients := clientsOf(h.t, h.server)
+	if h.transport != nil {
+		clients = clientsThrough(h.t, h.transport)
+	}
 	h.registry = prometheus.NewRegistry()
 	config := controller.Config{Clients: clients, Log: slog.New(slog.DiscardHandler), Metrics: controller.NewMetrics(h.registry), Key: []byte("key"), Classes: true, Namespace: "system"}
 	if h.config != nil {

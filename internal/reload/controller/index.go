@@ -22,6 +22,10 @@ type id struct {
 
 func (i id) String() string { return string(i.kind) + " " + i.namespace + "/" + i.name }
 
+func compareIDs(a, b id) int {
+	return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.name, b.name))
+}
+
 // place is a source in its namespace.
 type place struct {
 	namespace string
@@ -33,6 +37,8 @@ type index struct {
 	hasher reload.Hasher
 	sha1   bool
 	keys   reload.Keys
+	// timeout is when a rollout that makes no end counts as failed.
+	timeout time.Duration
 
 	mu        sync.Mutex
 	workloads map[id]*workload
@@ -51,7 +57,7 @@ type index struct {
 
 func newIndex(c Config) *index {
 	return &index{
-		hasher: reload.NewHasher(c.Key), sha1: c.wantsSHA1(), keys: c.Options.Keys,
+		hasher: reload.NewHasher(c.Key), sha1: c.wantsSHA1(), keys: c.Options.Keys, timeout: c.RolloutTimeout,
 		workloads: map[id]*workload{}, readers: map[place]map[id]bool{}, named: map[string]map[id]bool{},
 		sources: map[string]map[reload.Source]reload.Content{}, classes: map[place]*class{},
 		slots: newSlots(c.MaxRollouts, c.MaxRolloutsPerNamespace), circuits: newCircuits(), acting: map[id]bool{},
@@ -60,16 +66,21 @@ func newIndex(c Config) *index {
 
 func idOf(w *workload) id { return id{w.Kind, w.Workload.Namespace, w.Workload.Name} }
 
-// setWorkload takes in a workload. It reports whether its rollout came to an end, and returns who waited for that and is to look again. What is older than
-// what is known is left out.
-func (x *index) setWorkload(w *workload, now time.Time) (ended bool, look []id) {
+// setWorkload takes in a workload. It reports whether it is news that its rollout failed after a reload, and returns who waited for its end and is to look
+// again. What is older than what is known is left out.
+func (x *index) setWorkload(w *workload, now time.Time) (failed bool, look []id) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	return x.takeIn(w, now)
+}
+
+// takeIn is setWorkload. The caller holds mu.
+func (x *index) takeIn(w *workload, now time.Time) (failed bool, look []id) {
 	key := idOf(w)
 	old := x.workloads[key]
 	if old != nil {
 		if old.ObjectMeta.UID == w.ObjectMeta.UID && older(w.Workload.ResourceVersion, old.Workload.ResourceVersion) {
-			return false, nil
+			return x.follow(key, old, false, now)
 		}
 		x.unlink(key, old)
 	}
@@ -81,29 +92,6 @@ func (x *index) setWorkload(w *workload, now time.Time) (ended bool, look []id) 
 		add(x.named, w.Workload.Namespace, key)
 	}
 	return x.follow(key, w, old == nil, now)
-}
-
-// recent is how old a reload may be for a rollout that is found under way to be its own.
-const recent = time.Hour
-
-// follow keeps account of the rollouts under way and of the failed ones.
-func (x *index) follow(key id, w *workload, first bool, now time.Time) (ended bool, look []id) {
-	last, err := reload.Last(w.Workload.Annotations)
-	reloaded := err == nil && last != nil
-	if reloaded && w.Progress == reload.Ongoing {
-		if first && now.Sub(last.At) < recent {
-			x.slots.adopt(key, now)
-		}
-		return false, nil
-	}
-	if !x.acting[key] {
-		ended, look = x.slots.rolling(key), x.slots.give(key)
-	}
-	if reloaded && w.Progress == reload.Failed {
-		x.circuits.fail(key, last.Sources)
-		return ended, look
-	}
-	return ended, append(look, x.circuits.mend(key)...)
 }
 
 func (x *index) unlink(key id, w *workload) {
@@ -265,59 +253,11 @@ func (x *index) failedBy(key id, changes []reload.Change) (other id, s reload.So
 	return x.circuits.failedBy(key, changes)
 }
 
-// reserve counts a rollout in, unless that would be one too many: then key is told when it is its turn.
-func (x *index) reserve(key id, now time.Time) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if !x.slots.take(key, now) {
-		return false
-	}
-	x.acting[key] = true
-	return true
-}
-
-// acted says that the change for which a slot was taken is written.
-func (x *index) acted(key id) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	delete(x.acting, key)
-}
-
-// release counts a rollout out that did not come about, and returns who is to look again.
-func (x *index) release(key id) []id {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	delete(x.acting, key)
-	return x.slots.give(key)
-}
-
 // pass passes the turn of a workload on that has no use for it now, and returns who is to look again.
 func (x *index) pass(key id) []id {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.slots.pass(key)
-}
-
-// expire gives up on rollouts that make no end. It returns them, and who is to look again.
-func (x *index) expire(now time.Time, after time.Duration) (expired, look []id) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	for key, since := range x.slots.taken {
-		if now.Sub(since) >= after {
-			expired = append(expired, key)
-		}
-	}
-	for _, key := range expired {
-		look = append(look, x.slots.give(key)...)
-		w := x.workloads[key]
-		if w == nil {
-			continue
-		}
-		if last, err := reload.Last(w.Workload.Annotations); err == nil && last != nil {
-			x.circuits.fail(key, last.Sources)
-		}
-	}
-	return expired, look
 }
 
 // inNamespace returns the workloads of a namespace, or of all.
@@ -331,11 +271,4 @@ func (x *index) inNamespace(namespace string) []id {
 		}
 	}
 	return list
-}
-
-// isRolling reports whether a rollout after a reload is under way.
-func (x *index) isRolling(key id) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.slots.rolling(key)
 }

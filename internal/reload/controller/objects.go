@@ -3,12 +3,14 @@
 package controller
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -24,6 +26,8 @@ type workload struct {
 	reload.Workload
 	// selector chooses its pods. It is "" where nothing tells them from others: CronJobs have none.
 	selector string
+	// failedAt is when a rollout that failed did so, zero if that is not known.
+	failedAt time.Time
 	// fromReference says that a Rollout has its pod template from another workload.
 	fromReference bool
 }
@@ -90,7 +94,8 @@ func (c converter) workload(object any) (any, error) {
 	switch o := object.(type) {
 	case *appsv1.Deployment:
 		w = c.base(reload.Deployment, &o.ObjectMeta, &o.Spec.Template)
-		w.Paused, w.Progress, w.selector = o.Spec.Paused, deploymentProgress(o), selectorOf(o.Spec.Selector)
+		w.Progress, w.failedAt = deploymentProgress(o)
+		w.Paused, w.selector = o.Spec.Paused, selectorOf(o.Spec.Selector)
 	case *appsv1.StatefulSet:
 		w = c.base(reload.StatefulSet, &o.ObjectMeta, &o.Spec.Template)
 		w.Progress, w.selector = statefulSetProgress(o), selectorOf(o.Spec.Selector)
@@ -161,7 +166,8 @@ func (c converter) rollout(u *unstructured.Unstructured) (any, error) {
 			WorkloadRef map[string]any         `json:"workloadRef"`
 		} `json:"spec"`
 		Status struct {
-			Phase string `json:"phase"`
+			Phase      string             `json:"phase"`
+			Conditions []metav1.Condition `json:"conditions"`
 		} `json:"status"`
 	}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &o); err != nil {
@@ -169,13 +175,24 @@ func (c converter) rollout(u *unstructured.Unstructured) (any, error) {
 	}
 	w := c.base(reload.Rollout, &o.Metadata, &o.Spec.Template)
 	w.Paused, w.fromReference, w.selector = o.Spec.Paused, o.Spec.WorkloadRef != nil, selectorOf(o.Spec.Selector)
-	switch o.Status.Phase {
-	case "Degraded":
-		w.Progress = reload.Failed
-	case "Progressing":
+	switch {
+	case !rolloutObserved(u), o.Status.Phase == "Progressing":
 		w.Progress = reload.Ongoing
+	case o.Status.Phase == "Degraded":
+		w.Progress = reload.Failed
+		if failed := meta.FindStatusCondition(o.Status.Conditions, "Progressing"); failed != nil && failed.Status == metav1.ConditionFalse {
+			w.failedAt = failed.LastTransitionTime.Time
+		}
 	}
 	return w, nil
+}
+
+// rolloutObserved reports whether the status of a Rollout is that of what it asks for now. Argo notes the generation as a text; versions before 0.10 noted a hash,
+// which says nothing.
+func rolloutObserved(u *unstructured.Unstructured) bool {
+	text, _, _ := unstructured.NestedString(u.Object, "status", "observedGeneration")
+	observed, err := strconv.ParseInt(text, 10, 64)
+	return err != nil || observed >= u.GetGeneration()
 }
 
 func progress(observed, generation int64, done bool) reload.Progress {
@@ -185,18 +202,20 @@ func progress(observed, generation int64, done bool) reload.Progress {
 	return reload.Complete
 }
 
-func deploymentProgress(o *appsv1.Deployment) reload.Progress {
+// deploymentProgress returns how far the rollout is, and when it failed if it did.
+func deploymentProgress(o *appsv1.Deployment) (p reload.Progress, failedAt time.Time) {
 	if o.Spec.Paused {
-		return reload.Complete // it goes no further until somebody lets it
+		return reload.Complete, time.Time{} // it goes no further until somebody lets it
 	}
 	for _, condition := range o.Status.Conditions {
 		if condition.Type == appsv1.DeploymentProgressing && condition.Status == corev1.ConditionFalse &&
 			condition.Reason == "ProgressDeadlineExceeded" && o.Status.ObservedGeneration >= o.Generation {
-			return reload.Failed
+			return reload.Failed, condition.LastTransitionTime.Time
 		}
 	}
 	wanted, s := replicas(o.Spec.Replicas), o.Status
-	return progress(s.ObservedGeneration, o.Generation, s.UpdatedReplicas >= wanted && s.Replicas <= s.UpdatedReplicas && s.AvailableReplicas >= s.UpdatedReplicas)
+	done := s.UpdatedReplicas >= wanted && s.Replicas <= s.UpdatedReplicas && s.AvailableReplicas >= s.UpdatedReplicas
+	return progress(s.ObservedGeneration, o.Generation, done), time.Time{}
 }
 
 func statefulSetProgress(o *appsv1.StatefulSet) reload.Progress {

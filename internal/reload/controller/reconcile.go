@@ -36,8 +36,8 @@ func (c *Controller) reconcile(ctx context.Context, key id) (after time.Duration
 	_ = problems // are among those of Problems
 	c.tellProblems(w)
 
-	// 1. A pause that has lasted long enough ends; evictions under way go on.
-	if after, done, err := c.unfinished(ctx, w, pace); done || err != nil {
+	// 1. What earlier looks began goes on.
+	if after, done, err := c.goOn(ctx, w, pace); done || err != nil {
 		return after, err
 	}
 	// 2. What has changed since the pods read it?
@@ -65,6 +65,15 @@ func (c *Controller) reconcile(ctx context.Context, key id) (after time.Duration
 	}
 	// 4. Now.
 	return c.act(ctx, w, plan, pace)
+}
+
+// goOn goes on with what earlier looks began: a failure is written down, a pause that has lasted long enough ends, and evictions go on. done says that nothing else
+// is to be done with the workload now.
+func (c *Controller) goOn(ctx context.Context, w *workload, pace reload.Pace) (after time.Duration, done bool, err error) {
+	if done, err := c.noteFailure(ctx, w); done || err != nil {
+		return 0, done, err
+	}
+	return c.unfinished(ctx, w, pace)
 }
 
 func (c *Controller) seesSource(kind reload.SourceKind, namespace string) bool {
@@ -162,8 +171,7 @@ func (c *Controller) hold(w *workload, plan reload.Plan, pace reload.Pace, since
 	if plan.Effect() == reload.Tell {
 		return c.holdSignal(w, plan)
 	}
-	last, _ := reload.Last(w.Workload.Annotations) // what is not readable tells of no reload
-	if last != nil {
+	if last := lastReload(w); last != nil {
 		if c.index.isRolling(key) {
 			return &hold{why: "its last rollout is under way", after: 0}
 		}
@@ -286,10 +294,21 @@ func (c *Controller) once(key id, subject, text string) bool {
 	return true
 }
 
+// noteFailure writes down that the rollout after the last reload failed, or that the workload is well again, for the controller after this one. done says that it
+// has.
+func (c *Controller) noteFailure(ctx context.Context, w *workload) (done bool, err error) {
+	last, failed := lastReload(w), c.index.unwell(idOf(w))
+	if last == nil || last.Failed == failed || c.config.DryRun {
+		return false, nil
+	}
+	last.Failed = failed
+	return true, c.patch(ctx, w, reload.Edit{Annotations: map[string]string{reload.LastAnnotation: last.String()}})
+}
+
 // tellOfFailure tells of a rollout that failed after a reload, and so stops others.
 func (c *Controller) tellOfFailure(w *workload) {
-	last, err := reload.Last(w.Workload.Annotations)
-	if err != nil || last == nil || len(last.Sources) == 0 {
+	last := lastReload(w)
+	if last == nil || len(last.Sources) == 0 {
 		return
 	}
 	if c.once(idOf(w), "failed", last.At.String()) {
