@@ -115,6 +115,9 @@ func (c converter) workload(object any) (any, error) {
 	default:
 		return object, nil
 	}
+	if w.evicting() {
+		w.Progress = reload.Ongoing
+	}
 	return w, nil
 }
 

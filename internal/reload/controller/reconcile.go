@@ -37,7 +37,8 @@ func (c *Controller) reconcile(ctx context.Context, key id) (after time.Duration
 	c.tellProblems(w)
 
 	// 1. What earlier looks began goes on.
-	if after, done, err := c.goOn(ctx, w, pace); done || err != nil {
+	if after, done, waits, err := c.goOn(ctx, w, pace); done || err != nil {
+		queued = waits
 		return after, err
 	}
 	// 2. What has changed since the pods read it?
@@ -68,12 +69,19 @@ func (c *Controller) reconcile(ctx context.Context, key id) (after time.Duration
 }
 
 // goOn goes on with what earlier looks began: a failure is written down, a pause that has lasted long enough ends, and evictions go on. done says that nothing else
-// is to be done with the workload now.
-func (c *Controller) goOn(ctx context.Context, w *workload, pace reload.Pace) (after time.Duration, done bool, err error) {
+// is to be done with the workload now, queued that a pause is over and the rollout, which begins with its end, has to wait for its turn.
+func (c *Controller) goOn(ctx context.Context, w *workload, pace reload.Pace) (after time.Duration, done, queued bool, err error) {
 	if done, err := c.noteFailure(ctx, w); done || err != nil {
-		return 0, done, err
+		return 0, done, false, err
 	}
-	return c.unfinished(ctx, w, pace)
+	if left, paused := c.pause(w, pace); paused && left <= 0 && !c.config.DryRun && !c.index.reserve(idOf(w), c.config.Now()) {
+		return 0, true, true, nil
+	}
+	after, done, err = c.unfinished(ctx, w, pace)
+	if err != nil {
+		c.look(c.index.release(idOf(w))) // a pause that has not ended begins no rollout
+	}
+	return after, done, false, err
 }
 
 func (c *Controller) seesSource(kind reload.SourceKind, namespace string) bool {

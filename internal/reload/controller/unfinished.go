@@ -42,12 +42,10 @@ func (c *Controller) unfinished(ctx context.Context, w *workload, pace reload.Pa
 // learned of it. A pause without that mark is somebody else's, and left alone.
 func (c *Controller) resume(ctx context.Context, w *workload, pace reload.Pace) (after time.Duration, done bool, err error) {
 	key := c.config.Options.Keys.PausedAt
-	text, marked := w.Workload.Annotations[key]
-	if w.Kind != reload.Deployment || !marked {
+	if _, marked := w.Workload.Annotations[key]; w.Kind != reload.Deployment || !marked {
 		return 0, false, nil
 	}
-	at, err := time.Parse(time.RFC3339, text)
-	if left := at.Add(pace.PausePeriod).Sub(c.config.Now()); w.Paused && err == nil && left > 0 {
+	if left, paused := c.pause(w, pace); paused && left > 0 {
 		return left, true, nil
 	}
 	edit := reload.Edit{Annotations: map[string]string{key: ""}}
@@ -65,6 +63,19 @@ const clocksDiffer = time.Second
 // evictBefore is the time before which pods are evicted, and from which on: pods know the second of their creation only, so that one that is made in
 // the second of the first eviction would seem as old as those that are to go.
 func evictBefore(now time.Time) time.Time { return now.UTC().Truncate(time.Second).Add(time.Second) }
+
+// pause returns what is left of a pause that a reload began, and whether there is one.
+func (c *Controller) pause(w *workload, pace reload.Pace) (left time.Duration, paused bool) {
+	text, marked := w.Workload.Annotations[c.config.Options.Keys.PausedAt]
+	if w.Kind != reload.Deployment || !marked || !w.Paused {
+		return 0, false
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return 0, true
+	}
+	return at.Add(pace.PausePeriod).Sub(c.config.Now()), true
+}
 
 // evict evicts one pod that is older than before, once all others are ready. Disruption budgets are the API server's to keep. It takes
 // the mark off the workload when no such pod is left.
