@@ -14,8 +14,8 @@ import (
 	"github.com/vaultferry/vaultferry/internal/reload/controller"
 )
 
-// failing lets the server answer requests for which it holds with an error of its own; nil lets it answer all.
-func (h *harness) failing(these func(path string) bool) {
+// erring lets the server answer requests for which it holds with an error of its own; nil lets it answer all.
+func (h *harness) erring(these func(path string) bool) {
 	h.server.mu.Lock()
 	defer h.server.mu.Unlock()
 	h.server.before = nil
@@ -44,7 +44,7 @@ func TestRightsThatComeLate(t *testing.T) {
 		h.begin()
 		h.settle(minute)
 		h.expect("without rights", map[string]int{"app": 0})
-		h.failing(nil)
+		h.erring(nil)
 		h.settle(5 * minute)
 		h.expect("with them", map[string]int{"app": 1})
 	})
@@ -64,7 +64,7 @@ func TestAKindThatCannotBeListed(t *testing.T) {
 		config("1")
 		h.deployment("app", envOf("a", "K"), auto, "true")
 		h.deployment("configured", object{"envFrom": []object{{"configMapRef": object{"name": "c"}}}}, auto, "true")
-		h.failing(func(path string) bool { return strings.HasSuffix(path, "/configmaps") })
+		h.erring(func(path string) bool { return strings.HasSuffix(path, "/configmaps") })
 		h.begin()
 		h.settle(minute / 2)
 		if h.current.Ready() {
@@ -77,7 +77,7 @@ func TestAKindThatCannotBeListed(t *testing.T) {
 		h.secret("a", "K", "2")
 		h.settle(10 * minute)
 		h.expect("the others", map[string]int{"app": 1, "configured": 0})
-		h.failing(nil)
+		h.erring(nil)
 		h.settle(5 * minute)
 		if got := h.current.Unavailable(); len(got) > 0 {
 			t.Errorf("without %v", got)
@@ -101,13 +101,13 @@ func TestClassesThatCannotBeListed(t *testing.T) {
 		h.begin()
 		h.settle(minute)
 		h.end()
-		h.failing(func(path string) bool { return strings.HasSuffix(path, "/secretproviderclasses") })
+		h.erring(func(path string) bool { return strings.HasSuffix(path, "/secretproviderclasses") })
 		h.begin()
 		h.settle(2 * minute)
 		h.status("one", "app-kv", "v2", elapsed())
 		h.settle(minute)
 		h.expect("while the class is not known", map[string]int{"app": 0})
-		h.failing(nil)
+		h.erring(nil)
 		h.settle(5 * minute)
 		h.expect("when it is", map[string]int{"app": 1})
 	})
@@ -123,13 +123,13 @@ func TestAnAPIServerThatIsNotThere(t *testing.T) {
 		h.settle(minute)
 		h.end()
 		h.secret("a", "K", "2")
-		h.failing(func(string) bool { return true })
+		h.erring(func(string) bool { return true })
 		h.begin()
 		h.settle(10 * minute)
 		if h.current.Ready() {
 			t.Error("it began")
 		}
-		h.failing(nil)
+		h.erring(nil)
 		h.settle(5 * minute)
 		h.expect("when it is there", map[string]int{"app": 1})
 	})
