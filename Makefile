@@ -78,7 +78,7 @@ test: deps test-unit test-modules test-e2e ## Run all tests: unit, integration a
 test-unit: ## Run the unit and integration tests of the main module, with the race detector
 	$(STATIC) go vet ./...
 	$(foreach part,driver provider controller webhook,$(STATIC) go vet -tags vaultferry_$(part),$(NODE) ./cmd/vaultferry;)
-	go test -race ./api/... ./bench/... ./cmd/... ./demo/... ./internal/... $(wildcard ./test/integration) $(wildcard ./test/sdk) $(wildcard ./test/chart) ./test/docs
+	CGO_ENABLED=1 go test -race ./api/... ./bench/... ./cmd/... ./demo/... ./internal/... $(wildcard ./test/integration) $(wildcard ./test/sdk) $(wildcard ./test/chart) ./test/docs
 
 .PHONY: test-modules
 test-modules: cluster ## Run the tests of the nested modules; as root they start local clusters
