@@ -139,17 +139,13 @@ func TestKubeletsCallRefreshesForTenSecondsAtMost(t *testing.T) {
 
 // What changes while a refresh fails is neither put off nor forgotten.
 func TestAClassThatChangesWhileARefreshFails(t *testing.T) {
-	edit := func(c *v1.SecretProviderClass) { c.Spec.Parameters["keyvaultName"] = "kv2" }
-	for name, tc := range map[string]struct {
-		before, change func(*v1.SecretProviderClass)
-	}{
-		"edited":    {func(*v1.SecretProviderClass) {}, edit},
-		"requested": {func(*v1.SecretProviderClass) {}, func(c *v1.SecretProviderClass) { c.Annotations = map[string]string{v1.RotateAnnotation: "1"} }},
+	for name, change := range map[string]func(*v1.SecretProviderClass){
+		"edited":    func(c *v1.SecretProviderClass) { c.Spec.Parameters["keyvaultName"] = "kv2" },
+		"requested": func(c *v1.SecretProviderClass) { c.Annotations = map[string]string{v1.RotateAnnotation: "1"} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newClockwork(t)
-				c.setClass(tc.before)
 				c.run()
 				c.call(0, "t")
 				c.set(nil, errors.New("no"))
@@ -157,7 +153,7 @@ func TestAClassThatChangesWhileARefreshFails(t *testing.T) {
 				c.mu.Lock()
 				c.during = func() {
 					time.Sleep(time.Second) // so that it comes after the refresh began
-					c.setClass(tc.change)
+					c.setClass(change)
 					c.classes.changed(c.classes.classes["payments/app-kv"], []string{c.publication(0, "").target})
 				}
 				c.asked = nil
