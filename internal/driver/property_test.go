@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,11 +37,8 @@ type machine struct {
 	seenSecret int
 	// edited says that somebody else wrote the Secret last.
 	edited bool
-
-	// brought is when what each volume holds was read, and what it was: the times of files are the real ones, and not those of the test.
-	times   sync.Mutex
-	brought map[string]time.Time
-	held    map[string]int
+	// delays says by how much the next answer of the provider is late.
+	delays atomic.Int64
 }
 
 const machineVolumes = 2
@@ -48,7 +46,6 @@ const machineVolumes = 2
 func newMachine(tb *testing.T) *machine {
 	m := &machine{
 		clockwork: newClockwork(tb), secrets: newSecretWorld(tb), value: 1, class: 1, seen: map[int]int{},
-		brought: map[string]time.Time{}, held: map[string]int{},
 	}
 	m.content()
 	m.setClass(m.wanted)
@@ -80,7 +77,7 @@ func (m *machine) begin() {
 	fresh.secrets, fresh.version, fresh.pods, fresh.fail = m.secrets.secrets, m.secrets.version, m.secrets.pods, m.secrets.fail
 	fresh.pods["payments/web"].UID = "uid"
 	m.secrets = fresh
-	m.Mounter, m.Providers, m.Secrets = mounter, m, restoredTimes{fresh, m}
+	m.Mounter, m.Providers, m.Secrets = mounter, m, fresh
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	node := m.Node
@@ -89,7 +86,7 @@ func (m *machine) begin() {
 	m.stop = func() { cancel(); running.Wait() }
 }
 
-// Mount implements [ContentSource].
+// Mount implements [ContentSource]. An answer takes a while to arrive, one longer than another, so that what was read first can be written last.
 func (m *machine) Mount(
 	ctx context.Context, provider string, req *v1alpha1.MountRequest, waiting func(*reason.Error),
 ) (*v1alpha1.MountResponse, error) {
@@ -97,34 +94,9 @@ func (m *machine) Mount(
 	if err != nil {
 		return nil, err
 	}
-	value, err := strconv.Atoi(string(answer.GetFiles()[0].GetContents()))
-	m.times.Lock()
-	defer m.times.Unlock()
-	if m.held[req.GetTargetPath()] != value {
-		m.held[req.GetTargetPath()], m.brought[req.GetTargetPath()] = value, time.Now()
-	}
-	return answer, err
-}
-
-// restoredTimes gives the content that a restarted driver finds the time at which it was read.
-type restoredTimes struct {
-	*secretWorld
-	m *machine
-}
-
-// Resync implements [Secrets].
-func (r restoredTimes) Resync(v SyncedVolume) {
-	read := v.Read
-	v.Read = func() (Content, error) {
-		content, err := read()
-		if content.ReadAt.After(time.Now().AddDate(1, 0, 0)) {
-			r.m.times.Lock()
-			defer r.m.times.Unlock()
-			content.ReadAt = r.m.brought[v.Target]
-		}
-		return content, err
-	}
-	r.secretWorld.Resync(v)
+	answer.ReadAtUnixMilli = time.Now().UnixMilli()
+	time.Sleep(time.Duration(m.delays.Add(7)%30) * time.Millisecond)
+	return answer, nil
 }
 
 func (m *machine) mounted(volume int) bool {

@@ -107,14 +107,15 @@ func (n *Node) takeOver(ctx context.Context, p publication) {
 	n.Secrets.Resync(n.synced(p, class, time.Time{}))
 }
 
-// synced is what the Secrets of a volume need. readAt is when its content was read from its source; zero where only the mount knows.
+// synced is what the Secrets of a volume need. readAt is when its content was last read from its source, zero where only the mount knows. By the time
+// somebody asks, the mount may hold what another refresh, or another driver, has put there since, and its own time counts.
 func (n *Node) synced(p publication, class *v1.SecretProviderClass, readAt time.Time) SyncedVolume {
 	return SyncedVolume{Pod: p.pod, Target: p.target, Class: class, Read: func() (Content, error) {
-		files, written, err := n.payload.Read(p.target)
-		if !readAt.IsZero() {
-			written = readAt
+		files, noted, err := n.payload.Read(p.target)
+		if readAt.After(noted) {
+			noted = readAt // equal content was read again
 		}
-		return Content{Files: files, ReadAt: written}, err
+		return Content{Files: files, ReadAt: noted}, err
 	}}
 }
 
@@ -211,7 +212,7 @@ func (n *Node) write(p publication, c *content) (changed bool, err error) {
 	if c.writtenByProvider() {
 		return n.adopt(p, c)
 	}
-	if changed, err = n.payload.Write(p.target, c.files, p.gid); err != nil {
+	if changed, err = n.payload.WriteAsOf(p.target, c.files, p.gid, c.readAt); err != nil {
 		return changed, writeFailed(err)
 	}
 	return changed, nil

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -143,6 +144,12 @@ func (f folder) own(mode fs.FileMode, gid *int) error {
 		}
 	}
 	return f.Chmod(mode)
+}
+
+// date sets when the directory was changed last.
+func (f folder) date(at time.Time) error {
+	stamp := unix.NsecToTimeval(at.UnixNano())
+	return pathError("futimes", f.Name(), unix.Futimes(int(f.Fd()), []unix.Timeval{stamp, stamp}))
 }
 
 // create writes a file that must not be there yet. Only root can read it before it has its group and mode.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/vaultferry/vaultferry/internal/reason"
 	"github.com/vaultferry/vaultferry/internal/secret"
@@ -35,11 +36,18 @@ type Payload struct {
 // to change; an error after the switch leaves that true. gid, if not nil, becomes the group of every file, which the group may then read. A volume that already holds all that is left
 // untouched. In any other, what was written is read back before Write returns: each file, and the links that lead to it.
 func (p Payload) Write(root string, files []secret.File, gid *int) (changed bool, err error) {
+	return p.WriteAsOf(root, files, gid, time.Time{})
+}
+
+// WriteAsOf is [Payload.Write] of files that were read from their source at readAt, which [Payload.Read] tells from then on, also to another process;
+// zero where that is not known. Where the volume holds the files already, it keeps telling the earlier time.
+func (p Payload) WriteAsOf(root string, files []secret.File, gid *int, readAt time.Time) (changed bool, err error) {
 	w, err := p.open(root, files, gid)
 	if err != nil {
 		return false, err
 	}
 	defer w.root.Close()
+	w.readAt = readAt
 	same, err := w.holdsFiles()
 	if err != nil {
 		return false, err

@@ -17,14 +17,14 @@ import (
 // errMoved says that a write came between two looks at a volume.
 var errMoved = errors.New("the volume changed while it was read")
 
-// Read returns the files that a workload sees in the volume at root, and when they were written. It never mixes two payloads. Files
-// that a provider put there by itself are read too.
-func (Payload) Read(root string) ([]secret.File, time.Time, error) {
+// Read returns the files that a workload sees in the volume at root, and when they were read from their source: where whoever wrote them knew that, this
+// time, otherwise the time at which they were written. It never mixes two payloads. Files that a provider put there by itself are read too.
+func (Payload) Read(root string) (files []secret.File, readAt time.Time, err error) {
 	const attempts = 3
 	for attempt := 1; ; attempt++ {
-		files, written, err := readOnce(root)
+		files, readAt, err := readOnce(root)
 		if err == nil || attempt == attempts {
-			return files, written, err
+			return files, readAt, err
 		}
 	}
 }
@@ -52,6 +52,9 @@ func readOnce(root string) ([]secret.File, time.Time, error) {
 	}
 	if now, err := volume.Readlink(dataLink); err == nil && now != payload {
 		return nil, time.Time{}, errMoved
+	}
+	if isStamp(r.base) {
+		return r.files, info.ModTime(), nil // [Payload.WriteAsOf] dates the directory; files keep the time at which they were written
 	}
 	return r.files, r.newest, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/vaultferry/vaultferry/internal/secret"
 	"github.com/vaultferry/vaultferry/internal/volume"
 )
 
@@ -40,6 +41,35 @@ func TestReadGivesWhatAWorkloadSees(t *testing.T) {
 	}
 	if written.Before(before) || written.After(time.Now().Add(time.Second)) {
 		t.Fatalf("written at %s", written)
+	}
+}
+
+// When content was read from its source stands on the volume, whoever reads it; what is there already keeps its time.
+func TestReadTellsWhenTheContentWasRead(t *testing.T) {
+	root := t.TempDir()
+	first := time.Now().Add(-time.Hour).Truncate(time.Millisecond)
+	write := func(value string, readAt time.Time) {
+		t.Helper()
+		if _, err := (volume.Payload{}).WriteAsOf(root, []secret.File{file("db/password", value), file("user", "app")}, nil, readAt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, step := range []struct {
+		value        string
+		readAt, want time.Time
+	}{
+		{"one", first, first},
+		{"one", first.Add(time.Minute), first},
+		{"two", first.Add(2 * time.Minute), first.Add(2 * time.Minute)},
+	} {
+		write(step.value, step.readAt)
+		if _, got := readAll(t, root); !got.Equal(step.want) {
+			t.Errorf("%s as of %s was read at %s", step.value, step.readAt, got)
+		}
+	}
+	write("three", time.Time{})
+	if _, got := readAll(t, root); time.Since(got) > time.Minute {
+		t.Errorf("what was read at an unknown time was read at %s", got)
 	}
 }
 

@@ -23,6 +23,8 @@ type writer struct {
 	root folder
 	plan plan
 	gid  *int
+	// readAt is when the files were read from their source, zero where that is not known.
+	readAt time.Time
 
 	// there is what the volume held at first, sorted by name, less what has been removed.
 	there []fs.DirEntry
@@ -127,6 +129,15 @@ func (w *writer) writeStampDir() (string, error) {
 		if err := w.writeFile(stamp, f); err != nil {
 			return "", fmt.Errorf("writing %q: %w", f.Path, err)
 		}
+	}
+	if w.readAt.IsZero() {
+		return name, nil
+	}
+	if err := w.step("date payload"); err != nil {
+		return "", err
+	}
+	if err := stamp.date(w.readAt); err != nil {
+		return "", fmt.Errorf("dating the payload: %w", err)
 	}
 	return name, nil
 }
