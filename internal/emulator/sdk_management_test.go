@@ -141,11 +141,11 @@ func TestManagementSDKs(t *testing.T) {
 	if len(kvs) != 2 || *kvs[0].Name != "kv-platform-prod" || !*kvs[0].Properties.EnableRbacAuthorization || *kvs[0].Properties.VaultURI != vaultURL+"/" {
 		t.Errorf("vaults: %+v", kvs)
 	}
-	rolesOf(t, r, options, credential, *kvs[0].ID, principal)
+	rolesOf(t, options, credential, *kvs[0].ID, principal)
 }
 
 // rolesOf lists what a principal may do at, above and below a vault.
-func rolesOf(t *testing.T, r *running, options *arm.ClientOptions, credential azcore.TokenCredential, vault, principal string) {
+func rolesOf(t *testing.T, options *arm.ClientOptions, credential azcore.TokenCredential, vault, principal string) {
 	t.Helper()
 	assignments, err := armauthorization.NewRoleAssignmentsClient(subscriptionID, credential, options)
 	if err != nil {
