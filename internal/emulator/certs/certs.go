@@ -147,7 +147,7 @@ func (s *Store) Create(name string, req Request) (Item, error) {
 	a := req.Attributes
 	a.Enabled = false
 	setValidity(&a, c.Policy.validity, now)
-	item, err := s.Put(name, objects.Draft[Certificate]{Content: c, Attributes: a, Parts: []objects.Part{s.keys.Part(c.Key)}})
+	item, err := s.Put(name, objects.Draft[Certificate]{Content: c, Attributes: a, Parts: []objects.Part{s.keys.Part(c.Key)}, Pending: true})
 	if err == nil {
 		s.pending[item.Name] = true
 	}

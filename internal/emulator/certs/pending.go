@@ -69,7 +69,7 @@ func (s *Store) finish(item Item, c Certificate) (Item, error) {
 	op := *c.Operation
 	op.Status, c.Operation = Completed, &op
 	delete(s.pending, item.Name)
-	change := objects.Change[Certificate]{Enabled: &op.Enabled, Edit: func(old *Certificate) { *old = c }}
+	change := objects.Change[Certificate]{Enabled: &op.Enabled, Edit: func(old *Certificate) { *old = c }, Finish: true}
 	from, to := leaf.NotBefore.Unix(), leaf.NotAfter.Unix()
 	change.NotBefore, change.Expires = &from, &to
 	return s.Update(item.Name, item.Version, change, s.secrets.Part(c.Secret))

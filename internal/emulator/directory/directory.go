@@ -154,6 +154,8 @@ type Directory struct {
 	// started is set once the first state is applied: what that one declares
 	// has been there for ever.
 	started bool
+	// listener is told of new versions; nil for nobody.
+	listener Listener
 }
 
 // New returns a directory that holds what an empty state file declares.

@@ -49,15 +49,18 @@ func (v *Vault) declared(collection, name string, err error) error {
 func (d *Directory) newVault(name, group string, retentionDays int, purgeProtection bool) *Vault {
 	id := arm.VaultID(d.settings.SubscriptionID, group, name)
 	lock := new(sync.Mutex)
-	config := func(kind string) objects.Config {
-		return objects.Config{Vault: id, Kind: kind, RetentionDays: retentionDays, PurgeProtection: purgeProtection, Now: d.now, Lock: lock}
+	config := func(kind, collection string) objects.Config {
+		return objects.Config{
+			Vault: id, Kind: kind, RetentionDays: retentionDays, PurgeProtection: purgeProtection, Now: d.now, Lock: lock,
+			Created: d.announcer(name, id, collection),
+		}
 	}
 	// The kind of secrets stays empty: so their version ids are what they were.
-	secretStore, keyStore := objects.New[secrets.Secret](config("")), objects.New[keys.Key](config("keys"))
+	secretStore, keyStore := objects.New[secrets.Secret](config("", "secrets")), objects.New[keys.Key](config("keys", "keys"))
 	v := &Vault{
 		Name: name, ResourceID: id, ResourceGroup: group, SubscriptionID: d.settings.SubscriptionID,
 		RetentionDays: retentionDays, PurgeProtection: purgeProtection,
-		Secrets: secretStore, Keys: keyStore, Certificates: certs.New(config("certificates"), keyStore, secretStore),
+		Secrets: secretStore, Keys: keyStore, Certificates: certs.New(config("certificates", "certificates"), keyStore, secretStore),
 		VaultAccess: newVaultAccess(),
 	}
 	d.vaults[strings.ToLower(name)] = v

@@ -107,7 +107,8 @@ func (s *Store[T]) make(name, version string, d Declared[T], now int64) error {
 	if err != nil {
 		return err
 	}
-	s.add(name, version, Draft[T]{Content: content, Attributes: attributes, Parts: parts, Inherit: d.Inherit}, now)
+	item := s.add(name, version, Draft[T]{Content: content, Attributes: attributes, Parts: parts, Inherit: d.Inherit}, now)
+	s.announce(item.Name, item.Version, item.Attributes)
 	return nil
 }
 

@@ -60,6 +60,8 @@ type Change[T any] struct {
 	NotBefore, Expires *int64
 	// Edit changes the content in place.
 	Edit func(*T)
+	// Finish ends what Draft.Pending began.
+	Finish bool
 }
 
 // A Deleted is a deleted object's latest version. Times are Unix seconds.
@@ -80,6 +82,9 @@ type Config struct {
 	Now func() time.Time
 	// Lock guards all stores of a vault, so that a change of several is one.
 	Lock *sync.Mutex
+	// Created, if set, is told of each new version once it is finished. It is
+	// called with Lock held: it must neither wait nor come back to a store.
+	Created func(name, version string, a Attributes)
 }
 
 // A Store is safe for concurrent use. Names compare without regard to case and
@@ -116,6 +121,9 @@ type Draft[T any] struct {
 	// Inherit, if set, completes the content by that of the version before;
 	// it is not called for the first one.
 	Inherit func(before T, content *T)
+	// Pending says that the version is still being made: Config.Created is told
+	// of it at the Change that finishes it.
+	Pending bool
 }
 
 // Put adds a version.
@@ -125,7 +133,22 @@ func (s *Store[T]) Put(name string, d Draft[T]) (Item[T], error) {
 	if err := s.free(name); err != nil {
 		return Item[T]{}, err
 	}
-	return s.add(name, guid.Hex(guid.New()), d, s.cfg.Now().Unix()), nil
+	item := s.add(name, guid.Hex(guid.New()), d, s.cfg.Now().Unix())
+	if !d.Pending {
+		s.announce(item.Name, item.Version, item.Attributes)
+	}
+	return item, nil
+}
+
+// announce tells of a finished version, and of its parts in the stores that this
+// one owns: they have the same name and version.
+func (s *Store[T]) announce(name, version string, a Attributes) {
+	if s.cfg.Created != nil {
+		s.cfg.Created(name, version, a)
+	}
+	for _, c := range s.owned {
+		c.announce(name, version, a)
+	}
 }
 
 // free says why a name cannot get a version now.
@@ -243,6 +266,9 @@ func (s *Store[T]) Update(name, version string, c Change[T], parts ...Part) (Ite
 	}
 	for _, part := range parts {
 		part(v.Name, v.Version, v.Attributes, v.Updated)
+	}
+	if c.Finish {
+		s.announce(v.Name, v.Version, v.Attributes)
 	}
 	return v.clone(), nil
 }

@@ -16,6 +16,7 @@ type counterpart interface {
 	// available says why a name cannot be taken over.
 	available(name string) error
 	mirror(name, version string, a Attributes, updated int64)
+	announce(name, version string, a Attributes)
 	// setDeleted deletes at a time, or recovers at 0.
 	setDeleted(name string, date int64)
 	forget(key string)
