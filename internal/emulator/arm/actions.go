@@ -25,6 +25,13 @@ const (
 	ActionWriteRotationPolicy = "Microsoft.KeyVault/vaults/keyrotationpolicies/write"
 )
 
+// Data actions of Event Grid (provider operations of Microsoft.EventGrid). One
+// receives, acknowledges, releases, rejects and renews.
+const (
+	ActionReceiveEvents = "Microsoft.EventGrid/events/receive/action"
+	ActionSendEvents    = "Microsoft.EventGrid/events/send/action"
+)
+
 // Data actions of Key Vault certificates.
 const (
 	ActionReadCertificate    = "Microsoft.KeyVault/vaults/certificates/read"

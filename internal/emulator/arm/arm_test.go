@@ -86,6 +86,23 @@ func TestRoles(t *testing.T) {
 	}
 }
 
+// The same for the events of Event Grid.
+func TestEventRoles(t *testing.T) {
+	allowed := map[string][]string{
+		"EventGrid Data Receiver":    {arm.ActionReceiveEvents},
+		"EventGrid Data Sender":      {arm.ActionSendEvents},
+		"EventGrid Data Contributor": {arm.ActionReceiveEvents, arm.ActionSendEvents},
+	}
+	for _, name := range arm.RoleNames() {
+		role, _ := arm.FindRole(name)
+		for _, action := range []string{arm.ActionReceiveEvents, arm.ActionSendEvents} {
+			if got, want := role.Allows(action), slices.Contains(allowed[name], action); got != want {
+				t.Errorf("%s, %s: %t, want %t", name, action, got, want)
+			}
+		}
+	}
+}
+
 // The same for keys and certificates.
 func TestObjectRoles(t *testing.T) {
 	keyUses := []string{arm.ActionEncrypt, arm.ActionDecrypt, arm.ActionSign, arm.ActionVerify, arm.ActionWrap, arm.ActionUnwrap}

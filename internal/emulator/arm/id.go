@@ -20,6 +20,9 @@ const (
 	TypeVault               = "Microsoft.KeyVault/vaults"
 	TypeRoleAssignment      = "Microsoft.Authorization/roleAssignments"
 	TypeScaleSet            = "Microsoft.Compute/virtualMachineScaleSets"
+	TypeEventGridNamespace  = "Microsoft.EventGrid/namespaces"
+	TypeEventGridTopic      = TypeEventGridNamespace + "/topics"
+	TypeEventSubscription   = TypeEventGridTopic + "/eventSubscriptions"
 )
 
 // IdentityID returns the id of a user-assigned managed identity.
@@ -31,6 +34,17 @@ func IdentityID(subscription, resourceGroup, name string) string {
 func VaultID(subscription, resourceGroup, name string) string {
 	return fmt.Sprintf("/subscriptions/%s/resourceGroups/%s/providers/%s/%s", subscription, resourceGroup, TypeVault, name)
 }
+
+// EventGridNamespaceID returns the id of an Event Grid namespace.
+func EventGridNamespaceID(subscription, resourceGroup, name string) string {
+	return fmt.Sprintf("/subscriptions/%s/resourceGroups/%s/providers/%s/%s", subscription, resourceGroup, TypeEventGridNamespace, name)
+}
+
+// EventGridTopicID returns the id of a topic of a namespace.
+func EventGridTopicID(namespaceID, topic string) string { return namespaceID + "/topics/" + topic }
+
+// EventSubscriptionID returns the id of an event subscription of a topic.
+func EventSubscriptionID(topicID, name string) string { return topicID + "/eventSubscriptions/" + name }
 
 // Contains reports whether a role assigned at scope counts for resource: the
 // same resource or one below it. Azure compares ids without regard to case.

@@ -25,14 +25,14 @@ type Role struct {
 	Name string
 	// GUID is the role definition's name.
 	GUID string
-	// dataActions are relative to Microsoft.KeyVault/vaults/; "*" matches any
-	// run of characters.
+	// dataActions are relative to Microsoft.KeyVault/vaults/ unless they begin
+	// with Microsoft.; "*" matches any run of characters.
 	dataActions []string
 }
 
-// builtIn is the table of built-in roles: those of Key Vault, and the three
-// general ones that people grant in the belief that they open a vault. They
-// hold no data actions, here as in Azure.
+// builtIn is the table of built-in roles: those of Key Vault, those of Event
+// Grid that hold data actions, and the three general ones that people grant in
+// the belief that they open a vault. They hold no data actions, here as in Azure.
 func builtIn() []Role {
 	return []Role{
 		{"Key Vault Administrator", "00482a5a-887f-4fb3-b363-3b7fe8e74483", []string{"*"}},
@@ -51,6 +51,9 @@ func builtIn() []Role {
 		{"Key Vault Purge Operator", "a68e7c17-0ab2-4c09-9a58-125dae29748c", nil},
 		{"Key Vault Contributor", "f25e0fa2-a7c8-4377-a976-54943a77a395", nil},
 		{"Key Vault Data Access Administrator", "8b54135c-b56d-4d72-a534-26097cfdc8d8", nil},
+		{"EventGrid Data Receiver", "78cbd9e7-9798-4e2e-9b5a-547d9ebb31fb", []string{ActionReceiveEvents}},
+		{"EventGrid Data Sender", "d5a91429-5739-47e2-a06b-3470a27159e7", []string{ActionSendEvents}},
+		{"EventGrid Data Contributor", "1d8c3fe3-8864-474b-8749-01e3783e8157", []string{ActionSendEvents, ActionReceiveEvents}},
 		{"Owner", "8e3af657-a8ff-443c-a75c-2fe8c4bcb635", nil},
 		{"Contributor", "b24988ac-6180-42a0-ab88-20f7382dd24c", nil},
 		{"Reader", "acdd72a7-3385-48ef-bd42-f606fba81ae7", nil},
@@ -96,6 +99,8 @@ func (r Role) actions() []string {
 	case "Key Vault Administrator", "Key Vault Reader", "Key Vault Secrets Officer", "Key Vault Certificates Officer", "Key Vault Crypto Officer",
 		"Key Vault Data Access Administrator":
 		return vaultsOnly
+	case "EventGrid Data Receiver", "EventGrid Data Sender", "EventGrid Data Contributor":
+		return []string{"Microsoft.Authorization/*/read", TypeEventGridNamespace + "/read"}
 	}
 	return nil
 }
@@ -103,11 +108,14 @@ func (r Role) actions() []string {
 // Actions lists what the role may do through Azure Resource Manager.
 func (r Role) Actions() []string { return append([]string{}, r.actions()...) }
 
-// DataActions lists what the role may do with the content of vaults.
+// DataActions lists what the role may do with the content of vaults and topics.
 func (r Role) DataActions() []string {
 	all := []string{}
 	for _, a := range r.dataActions {
-		all = append(all, dataActionsNamespace+a)
+		if !strings.HasPrefix(a, "Microsoft.") {
+			a = dataActionsNamespace + a
+		}
+		all = append(all, a)
 	}
 	return all
 }
@@ -125,8 +133,8 @@ func (r Role) Manages(action string) bool {
 
 // Allows reports whether the role holds a data action such as ActionGetSecret.
 func (r Role) Allows(action string) bool {
-	for _, a := range r.dataActions {
-		if matches(strings.ToLower(dataActionsNamespace+a), strings.ToLower(action)) {
+	for _, a := range r.DataActions() {
+		if matches(strings.ToLower(a), strings.ToLower(action)) {
 			return true
 		}
 	}

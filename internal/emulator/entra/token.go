@@ -175,7 +175,7 @@ func (h *Handler) knownResource(resource string) bool {
 		name, _ := hosts.Split(u.Host)
 		others := []string{
 			"management.azure.com", "management.core.windows.net", "management.usgovcloudapi.net", "management.core.usgovcloudapi.net",
-			"management.chinacloudapi.cn", "management.core.chinacloudapi.cn", "graph.microsoft.com", "storage.azure.com",
+			"management.chinacloudapi.cn", "management.core.chinacloudapi.cn", "graph.microsoft.com", "storage.azure.com", hosts.EventGridDomain,
 		}
 		return slices.Contains(h.cfg.Directory.Settings().Names.VaultSuffixes(), name) || slices.Contains(others, name)
 	}

@@ -25,6 +25,8 @@ const (
 	Binding = "identity-binding"
 	// Management is Azure Resource Manager.
 	Management = "management"
+	// EventGrid is the data plane of Event Grid namespaces.
+	EventGrid = "eventgrid"
 )
 
 // maxHuge bounds Huge, in bytes.
@@ -90,7 +92,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 // Check says what makes no sense.
 func (f Fault) Check() error {
-	services := []string{"", Entra, Vault, IMDS, Binding, Management}
+	services := []string{"", Entra, Vault, IMDS, Binding, Management, EventGrid}
 	_, badPath := regexp.Compile(f.Path)
 	switch {
 	case !slices.Contains(services, f.Service):

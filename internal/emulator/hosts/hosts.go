@@ -22,6 +22,8 @@ const (
 	Vault
 	// Management is Azure Resource Manager.
 	Management
+	// EventGrid is one Event Grid namespace's data plane.
+	EventGrid
 )
 
 // Names are the names that the emulator answers to.
@@ -44,6 +46,9 @@ type Match struct {
 	Suffix string
 	// Login is the Entra name that goes with the name.
 	Login string
+	// Namespace is the Event Grid namespace's name and Location its region,
+	// lower case, when Kind is EventGrid.
+	Namespace, Location string
 }
 
 type cloud struct {
@@ -52,14 +57,37 @@ type cloud struct {
 	logins []string
 	// management is Azure Resource Manager's name; an own cloud has none.
 	management string
+	// eventGrid is the parent domain of Event Grid namespaces; the public cloud
+	// alone has one here.
+	eventGrid string
 }
 
 func publicClouds() []cloud {
 	return []cloud{
-		{"vault.azure.net", []string{"login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net"}, "management.azure.com"},
-		{"vault.usgovcloudapi.net", []string{"login.microsoftonline.us", "login.usgovcloudapi.net"}, "management.usgovcloudapi.net"},
-		{"vault.azure.cn", []string{"login.partner.microsoftonline.cn", "login.chinacloudapi.cn"}, "management.chinacloudapi.cn"},
+		{"vault.azure.net", []string{"login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net"}, "management.azure.com", EventGridDomain},
+		{"vault.usgovcloudapi.net", []string{"login.microsoftonline.us", "login.usgovcloudapi.net"}, "management.usgovcloudapi.net", ""},
+		{"vault.azure.cn", []string{"login.partner.microsoftonline.cn", "login.chinacloudapi.cn"}, "management.chinacloudapi.cn", ""},
 	}
+}
+
+// EventGridDomain is the domain of Event Grid namespaces, and the resource that
+// access tokens for them are for.
+const EventGridDomain = "eventgrid.azure.net"
+
+// EventGridHost is the name of a namespace's data plane.
+func EventGridHost(namespace, location string) string {
+	return strings.ToLower(namespace + "." + location + "-1." + EventGridDomain)
+}
+
+// eventGridName splits what EventGridHost puts together.
+func (c cloud) eventGridName(name string) (namespace, location string, ok bool) {
+	prefix, found := strings.CutSuffix(name, "."+c.eventGrid)
+	if c.eventGrid == "" || !found {
+		return "", "", false
+	}
+	namespace, region, _ := strings.Cut(prefix, ".")
+	location, ok = strings.CutSuffix(region, "-1")
+	return namespace, location, ok && namespace != "" && location != "" && !strings.Contains(location, ".")
 }
 
 func (n Names) clouds() []cloud {
@@ -88,6 +116,9 @@ func (n Names) Match(host string) Match {
 		vault, isVault := strings.CutSuffix(name, "."+strings.ToLower(c.suffix))
 		if isVault && vault != "" && !strings.Contains(vault, ".") {
 			return Match{Kind: Vault, Vault: vault, Suffix: strings.ToLower(c.suffix), Login: strings.ToLower(c.logins[0])}
+		}
+		if namespace, location, ok := c.eventGridName(name); ok {
+			return Match{Kind: EventGrid, Namespace: namespace, Location: location, Suffix: c.suffix, Login: c.logins[0]}
 		}
 	}
 	return Match{}

@@ -17,6 +17,7 @@ func TestMatch(t *testing.T) {
 	public := hosts.Names{Impersonate: true}
 	login := hosts.Match{Kind: hosts.Login, Suffix: "vault.azure.net", Login: "login.microsoftonline.com"}
 	vault := hosts.Match{Kind: hosts.Vault, Vault: "kv", Suffix: "vault.azure.net", Login: "login.microsoftonline.com"}
+	grid := hosts.Match{Kind: hosts.EventGrid, Namespace: "eg-platform", Location: "westeurope", Suffix: "vault.azure.net", Login: "login.microsoftonline.com"}
 	ownVault := hosts.Match{Kind: hosts.Vault, Vault: "kv", Suffix: "vault.azure.test", Login: "login.azure.test"}
 	for _, tt := range []struct {
 		names hosts.Names
@@ -37,6 +38,16 @@ func TestMatch(t *testing.T) {
 		{public, ".vault.azure.net", hosts.Match{}},
 		{public, "a.b.vault.azure.net", hosts.Match{}},
 		{public, "kvvault.azure.net", hosts.Match{}},
+		{public, "eg-platform.westeurope-1.eventgrid.azure.net", grid},
+		{both, "EG-platform.westeurope-1.eventgrid.azure.net:443", grid},
+		{public, hosts.EventGridHost("EG-platform", "westeurope"), grid},
+		{own, "eg-platform.westeurope-1.eventgrid.azure.net", hosts.Match{}},
+		{public, "eg-platform.westeurope.eventgrid.azure.net", hosts.Match{}},
+		{public, "a.eg-platform.westeurope-1.eventgrid.azure.net", hosts.Match{}},
+		{public, "westeurope-1.eventgrid.azure.net", hosts.Match{}},
+		{public, ".westeurope-1.eventgrid.azure.net", hosts.Match{}},
+		{public, "eg-platform.-1.eventgrid.azure.net", hosts.Match{}},
+		{public, "eventgrid.azure.net", hosts.Match{}},
 		{public, "example.com", hosts.Match{}},
 		{public, "", hosts.Match{}},
 	} {

@@ -69,6 +69,7 @@ func (c *checker) complete(st *State) []Problem {
 	c.principals(st)
 	c.vaults(st)
 	c.access(st)
+	c.eventGrid(st)
 	for i := range st.RoleAssignments {
 		c.assignment(fmt.Sprintf("roleAssignments[%d]", i), st, &st.RoleAssignments[i])
 	}
@@ -244,7 +245,12 @@ func (c *checker) scope(path string, st *State, ra *RoleAssignment) {
 			return
 		}
 	}
-	c.add(path, "%q is neither a resource id (/subscriptions/…) nor a vault declared here, with or without /secrets/<name>, /keys/<name> or /certificates/<name>", ra.Scope)
+	if id, ok := c.eventGridScope(path, st, ra.Scope); ok {
+		ra.Scope = id
+		return
+	}
+	c.add(path, "%q is neither a resource id (/subscriptions/…) nor a vault declared here, with or without /secrets/<name>, /keys/<name> or /certificates/<name>, "+
+		"nor an Event Grid namespace declared here, with or without /topics/<name> and /eventSubscriptions/<name>", ra.Scope)
 }
 
 func fill(field *string, value string) {

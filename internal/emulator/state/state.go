@@ -54,6 +54,9 @@ type State struct {
 	RoleAssignments   []RoleAssignment  `yaml:"roleAssignments"`
 	Faults            []Fault           `yaml:"faults"`
 
+	// EventGridNamespaces deliver the events of vaults to those who pull them.
+	EventGridNamespaces []EventGridNamespace `yaml:"eventGridNamespaces"`
+
 	// Node is the machine that the instance metadata service answers for.
 	Node Node `yaml:"node"`
 	// IdentityBindings are those of the cluster that the token proxy stands in.
@@ -179,7 +182,9 @@ type RoleAssignment struct {
 	// Assignee is a declared identity's name, a client id or an object id.
 	Assignee string `yaml:"assignee"`
 	// Scope is a resource id, a declared vault's name, or
-	// <vault>/secrets/<secret>, likewise keys and certificates.
+	// <vault>/secrets/<secret>, likewise keys and certificates; or a declared
+	// Event Grid namespace's name, or
+	// <namespace>/topics/<topic>[/eventSubscriptions/<event subscription>].
 	Scope string `yaml:"scope"`
 }
 
