@@ -44,9 +44,9 @@ func faultSet(c *client) *cobra.Command {
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.Service, "service", "", "entra, vault, imds, identity-binding or management")
+	fl.StringVar(&f.Service, "service", "", "entra, vault, imds, identity-binding, management or eventgrid")
 	fl.StringVar(&f.Vault, "vault", "", "name of a vault")
-	fl.StringVar(&f.Operation, "operation", "", "operationName of the audit log such as SecretGet, or TokenRequest, BindingTokenRequest, ManagedIdentityToken, OpenIDConfiguration, InstanceDiscovery, Keys")
+	fl.StringVar(&f.Operation, "operation", "", "operationName of the audit log such as SecretGet, or TokenRequest, BindingTokenRequest, ManagedIdentityToken, OpenIDConfiguration, InstanceDiscovery, Keys, ReceiveEvents, AcknowledgeEvents")
 	fl.StringVar(&f.Identity, "identity", "", "name or client id of the caller")
 	fl.StringVar(&f.Object, "object", "", "name of a secret")
 	fl.StringVar(&f.Path, "path", "", "regular expression that the URL's path has to match, e.g. '^/secrets/db(/|$)'")

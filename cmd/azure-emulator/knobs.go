@@ -135,7 +135,7 @@ func countersShow(c *client) *cobra.Command {
 		Example: "  azure-emulator counters show --vault kv-demo --operation SecretGet -o table",
 	}
 	fl := cmd.Flags()
-	fl.String("service", "", "entra, vault, imds, identity-binding or management")
+	fl.String("service", "", "entra, vault, imds, identity-binding, management or eventgrid")
 	fl.String("vault", "", "name of a vault")
 	fl.String("operation", "", "operationName of the audit log such as SecretGet")
 	fl.String("identity", "", "name or client id of the caller")

@@ -25,7 +25,7 @@ func TestReadmeState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(st.Vaults) != 2 || len(st.RoleAssignments) != 2 || len(st.Faults) != 1 || len(st.Limits) != 1 || len(st.IdentityBindings.Bindings) != 1 || len(st.Vaults[0].Certificates) != 2 {
+	if len(st.Vaults) != 2 || len(st.RoleAssignments) != 3 || len(st.EventGridNamespaces) != 1 || len(st.Faults) != 1 || len(st.Limits) != 1 || len(st.IdentityBindings.Bindings) != 1 || len(st.Vaults[0].Certificates) != 2 {
 		t.Errorf("%+v", st)
 	}
 }

@@ -26,7 +26,7 @@ func assignmentFlags(cmd *cobra.Command, req *admin.AssignmentRequest) *cobra.Co
 	fl.StringVar(&req.Role, "role", "", "name or GUID of a built-in role")
 	fl.StringVar(&req.Assignee, "assignee", "", "client id, object id or name of an identity or application")
 	fl.StringVar(&req.Assignee, "assignee-object-id", "", "the same as --assignee")
-	fl.StringVar(&req.Scope, "scope", "", "id of a subscription, resource group, vault or object (<vault id>/secrets/<name>)")
+	fl.StringVar(&req.Scope, "scope", "", "id of a subscription, resource group, vault or object (<vault id>/secrets/<name>), or of an Event Grid namespace, topic or event subscription")
 	return cmd
 }
 

@@ -68,7 +68,7 @@ func newRoot(getenv func(string) string) *cobra.Command {
 	pf.StringVar(&c.query, "query", "", "print one field only, by its path such as clientId or properties.vaultUri")
 	root.AddCommand(serve, newIdentity(c), newRole(c), newKeyvault(c), newFault(c), newRequests(c), newAudit(c), newStatus(c),
 		newReload(c), newKeys(c), newCA(c), newVersion(),
-		newAKS(c), newAD(c), newPropagation(c), newLimits(c), newClock(c), newCounters(c))
+		newAKS(c), newAD(c), newPropagation(c), newLimits(c), newClock(c), newCounters(c), newEventGrid(c))
 	return root
 }
 

@@ -9,8 +9,9 @@ import (
 
 // clock is the time that the emulator believes it is: that of the machine and
 // an offset, which a state file declares and the admin API changes. Tokens,
-// assertions, secrets and records go by it. TLS certificates, faults and limits
-// do not: they would be of no use to clients whose clocks are right.
+// assertions, secrets and records go by it. TLS certificates, faults, limits and
+// the locks of events do not: they would be of no use to clients whose clocks are
+// right.
 type clock struct {
 	base func() time.Time
 

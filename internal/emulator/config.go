@@ -18,7 +18,7 @@ import (
 // Config is what an Emulator needs. Addresses are host:port; port 0 picks a
 // free one.
 type Config struct {
-	// Listen is the https address of all Entra and vault names.
+	// Listen is the https address of all names of Azure.
 	// Default 127.0.0.1:8443.
 	Listen string
 	// ProxyListen is the address of the forward proxy; empty for none.

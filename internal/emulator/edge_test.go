@@ -25,11 +25,12 @@ import (
 func TestProxyRefusals(t *testing.T) {
 	r, _ := startPlatform(t)
 	for line, want := range map[string][2]string{
-		"CONNECT kv-unknown.vault.azure.net:443 HTTP/1.1": {"HTTP/1.1 502 no such host kv-unknown.vault.azure.net", "no-such-host"},
-		"CONNECT a.b.vault.azure.net:443 HTTP/1.1":        {"HTTP/1.1 502 a.b.vault.azure.net is not known to the Azure emulator; set NO_PROXY for it", "unknown-name"},
-		"CONNECT example.com:443 HTTP/1.1":                {"HTTP/1.1 502 example.com is not known to the Azure emulator; set NO_PROXY for it", "unknown-name"},
-		"CONNECT 127.0.0.1:22 HTTP/1.1":                   {"HTTP/1.1 502 127.0.0.1 is not known to the Azure emulator; set NO_PROXY for it", "unknown-name"},
-		"GET http://example.com/ HTTP/1.1":                {"HTTP/1.1 405 this proxy answers to CONNECT, and to plain requests for http://169.254.169.254: the rest of Azure is https", "connect-only"},
+		"CONNECT kv-unknown.vault.azure.net:443 HTTP/1.1":                  {"HTTP/1.1 502 no such host kv-unknown.vault.azure.net", "no-such-host"},
+		"CONNECT eg-unknown.westeurope-1.eventgrid.azure.net:443 HTTP/1.1": {"HTTP/1.1 502 no such host eg-unknown.westeurope-1.eventgrid.azure.net", "no-such-host"},
+		"CONNECT a.b.vault.azure.net:443 HTTP/1.1":                         {"HTTP/1.1 502 a.b.vault.azure.net is not known to the Azure emulator; set NO_PROXY for it", "unknown-name"},
+		"CONNECT example.com:443 HTTP/1.1":                                 {"HTTP/1.1 502 example.com is not known to the Azure emulator; set NO_PROXY for it", "unknown-name"},
+		"CONNECT 127.0.0.1:22 HTTP/1.1":                                    {"HTTP/1.1 502 127.0.0.1 is not known to the Azure emulator; set NO_PROXY for it", "unknown-name"},
+		"GET http://example.com/ HTTP/1.1":                                 {"HTTP/1.1 405 this proxy answers to CONNECT, and to plain requests for http://169.254.169.254: the rest of Azure is https", "connect-only"},
 	} {
 		conn, err := net.Dial("tcp", r.Addresses().Proxy)
 		if err != nil {
@@ -50,7 +51,7 @@ func TestProxyRefusals(t *testing.T) {
 // alert unrecognized_name (RFC 6066, section 3).
 func TestUnknownNameOverTLS(t *testing.T) {
 	r, _ := startPlatform(t)
-	for _, name := range []string{"kv-unknown.vault.azure.net", "example.com", ""} {
+	for _, name := range []string{"kv-unknown.vault.azure.net", "eg-unknown.westeurope-1.eventgrid.azure.net", "example.com", ""} {
 		conn, err := net.Dial("tcp", r.Addresses().TLS)
 		if err != nil {
 			t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/vaultferry/vaultferry/internal/emulator/ca"
 	"github.com/vaultferry/vaultferry/internal/emulator/directory"
 	"github.com/vaultferry/vaultferry/internal/emulator/entra"
+	"github.com/vaultferry/vaultferry/internal/emulator/eventgrid"
 	"github.com/vaultferry/vaultferry/internal/emulator/fault"
 	"github.com/vaultferry/vaultferry/internal/emulator/hosts"
 	"github.com/vaultferry/vaultferry/internal/emulator/imds"
@@ -47,6 +48,8 @@ type Emulator struct {
 	keyvault  *keyvault.Handler
 	imds      *imds.Handler
 	manage    *management.Handler
+	events    *eventgrid.Broker
+	grid      *eventgrid.Handler
 	admin     *admin.Server
 	tunnels   *proxy.Listener
 	// stop is closed when Run ends.
@@ -75,9 +78,12 @@ func New(cfg Config) (*Emulator, error) {
 	if e.directory, err = directory.New(e.clock.now); err != nil {
 		return nil, err
 	}
+	e.events = eventgrid.NewBroker(e.clock.now)
 	if err := e.Reload(); err != nil {
 		return nil, err
 	}
+	// What the first state declares has been there for ever: no event tells of it.
+	e.directory.Listen(e.events)
 	if e.ca, err = ca.New(ca.Config{CertFile: cfg.CACertFile, KeyFile: cfg.CAKeyFile, Now: cfg.Now}); err != nil {
 		return nil, err
 	}
@@ -112,8 +118,11 @@ func (e *Emulator) handlers() {
 	e.manage = management.New(management.Config{
 		Directory: e.directory, Keys: e.keys, Faults: e.faults, Counters: e.counters, Now: e.clock.now, Stop: e.stop,
 	})
+	e.grid = eventgrid.New(eventgrid.Config{
+		Broker: e.events, Directory: e.directory, Keys: e.keys, Faults: e.faults, Counters: e.counters, Now: e.clock.now, Stop: e.stop,
+	})
 	e.admin = admin.New(admin.Config{
-		Directory: e.directory, Faults: e.faults, Counters: e.counters, Audit: e.audit, CA: e.ca.PEM(),
+		Directory: e.directory, Events: e.events, Faults: e.faults, Counters: e.counters, Audit: e.audit, CA: e.ca.PEM(),
 		Limits: e.limits, Clock: e.clock, BindingCA: e.bindingCA.PEM(),
 		Reload: e.Reload, RotateKey: e.keys.Rotate, Status: e.status, TokenFile: e.cfg.AdminTokenFile, Stop: e.stop, Log: e.cfg.Log,
 	})
@@ -125,7 +134,8 @@ func (e *Emulator) CA() []byte { return e.ca.PEM() }
 // BindingCA is the root certificate of the token proxy in PEM.
 func (e *Emulator) BindingCA() []byte { return e.bindingCA.PEM() }
 
-// ServeHTTP answers a request to a name of Entra ID, a vault or Azure Resource Manager.
+// ServeHTTP answers a request to a name of Entra ID, a vault, an Event Grid
+// namespace or Azure Resource Manager.
 func (e *Emulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch names := e.directory.Settings().Names.Match(r.Host); names.Kind {
 	case hosts.Login:
@@ -134,14 +144,16 @@ func (e *Emulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.keyvault.Serve(w, r, names)
 	case hosts.Management:
 		e.manage.ServeHTTP(w, r)
+	case hosts.EventGrid:
+		e.grid.Serve(w, r, names)
 	default:
 		http.Error(w, "the Azure emulator does not answer to the name "+r.Host, http.StatusMisdirectedRequest)
 	}
 }
 
 // certificate is for tls.Config.GetCertificate. A nil certificate makes the
-// handshake end with the alert unrecognized_name: a vault that does not exist
-// has no name in DNS, and this is the nearest thing once a client is connected.
+// handshake end with the alert unrecognized_name: a vault or namespace that does
+// not exist has no name in DNS, and this is the nearest thing once a client is connected.
 func (e *Emulator) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	name, _ := hosts.Split(hello.ServerName)
 	if e.lookup(name) != proxy.Serve {
@@ -158,6 +170,11 @@ func (e *Emulator) lookup(name string) proxy.Verdict {
 		return proxy.Serve
 	case hosts.Vault:
 		if _, ok := e.directory.Vault(names.Vault); ok {
+			return proxy.Serve
+		}
+		return proxy.NoSuchHost
+	case hosts.EventGrid:
+		if e.events.Serves(names.Namespace, names.Location) {
 			return proxy.Serve
 		}
 		return proxy.NoSuchHost
@@ -180,6 +197,7 @@ func (e *Emulator) Run(ctx context.Context) error {
 		})
 	}
 	running.Go(func() { e.watch(ctx) })
+	running.Go(func() { e.settle(ctx) })
 	var err error
 	select {
 	case err = <-failed:

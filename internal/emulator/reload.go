@@ -38,6 +38,8 @@ func (e *Emulator) Reload() error {
 		return err
 	}
 	e.clock.declare(time.Duration(st.ClockOffset))
+	// Before the vaults, so that new topics get the events of new versions.
+	e.events.Declare(st)
 	e.stateError = e.directory.Apply(st)
 	e.faults.Declare(faults)
 	e.limits.Declare(limits)
@@ -106,6 +108,26 @@ func (e *Emulator) watch(ctx context.Context) {
 			loaded = now
 		}
 		before = now
+	}
+}
+
+// settle finishes certificates whose time has come while there are topics that
+// wait for the event of it. Otherwise a vault does so when it is looked at.
+func (e *Emulator) settle(ctx context.Context) {
+	ticker := time.NewTicker(e.cfg.PollInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if e.events.Namespaces() == 0 {
+			continue
+		}
+		for _, v := range e.directory.Vaults() {
+			v.Certificates.Settle()
+		}
 	}
 }
 

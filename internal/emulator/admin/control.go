@@ -22,6 +22,7 @@ func (s *Server) status(*http.Request) (any, error) {
 	st.Applications = len(s.cfg.Directory.Principals(directory.Application))
 	st.RoleAssignments = len(s.cfg.Directory.Assignments(func(directory.Assignment) bool { return true }))
 	st.Faults, st.Limits = len(s.cfg.Faults.List()), len(s.cfg.Limits.List())
+	st.EventGridNamespaces = s.cfg.Events.Namespaces()
 	st.ClockOffset = fault.Duration(s.cfg.Clock.Offset())
 	return st, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/vaultferry/vaultferry/internal/emulator/certs"
 	"github.com/vaultferry/vaultferry/internal/emulator/directory"
+	"github.com/vaultferry/vaultferry/internal/emulator/eventgrid"
 	"github.com/vaultferry/vaultferry/internal/emulator/fault"
 	"github.com/vaultferry/vaultferry/internal/emulator/keys"
 	"github.com/vaultferry/vaultferry/internal/emulator/limit"
@@ -27,6 +28,7 @@ const maxBody = 1 << 20
 // Config is what the API manages.
 type Config struct {
 	Directory *directory.Directory
+	Events    *eventgrid.Broker
 	Faults    *fault.Set
 	Limits    *limit.Set
 	Clock     Clock
@@ -99,6 +101,7 @@ func (s *Server) routes() {
 		"DELETE /faults":                                         s.clearFaults,
 		"GET /requests":                                          s.listRequests,
 		"DELETE /requests":                                       s.resetRequests,
+		"GET /event-subscriptions":                               s.listEventSubscriptions,
 	} {
 		s.mux.Handle(pattern, s.json(handle))
 	}

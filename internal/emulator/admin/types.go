@@ -231,6 +231,9 @@ type Status struct {
 	RoleAssignments   int       `json:"roleAssignments"`
 	Faults            int       `json:"faults"`
 	Limits            int       `json:"limits"`
+	// EventGridNamespaces counts namespaces; their queues are in the list of
+	// event subscriptions.
+	EventGridNamespaces int `json:"eventGridNamespaces"`
 	// ClockOffset is how far the emulator's clock is ahead.
 	ClockOffset fault.Duration `json:"clockOffset"`
 }

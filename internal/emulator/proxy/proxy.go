@@ -23,8 +23,8 @@ type Verdict int
 const (
 	// NotOurs: the emulator does not stand for the name.
 	NotOurs Verdict = iota
-	// NoSuchHost: the name would belong to a vault that is not declared, and
-	// so does not exist in DNS.
+	// NoSuchHost: the name would belong to a vault or an Event Grid namespace
+	// that is not declared, and so does not exist in DNS.
 	NoSuchHost
 	// Serve: the emulator answers to the name.
 	Serve

@@ -13,7 +13,7 @@ import (
 
 // A Key says what is counted together.
 type Key struct {
-	// Service is "entra" or "vault".
+	// Service is one of package fault's, e.g. "entra" or "vault".
 	Service string `json:"service"`
 	// Vault is the vault's name, empty for Entra ID.
 	Vault string `json:"vault"`
