@@ -51,7 +51,8 @@ type Config struct {
 	// StateFile declares tenants, identities, vaults and the rest. Optional.
 	StateFile string
 	// PollInterval is how often the state file is looked at; a change is taken
-	// over when two looks have seen the same. Default 500 ms.
+	// over when two looks have seen the same. Where there are Event Grid
+	// namespaces, pending certificates are looked at as often. Default 500 ms.
 	PollInterval time.Duration
 
 	// IssuerCAFiles, IssuerTokenFile and IssuerHosts say how the signing keys
