@@ -29,7 +29,7 @@ type azureFlags struct {
 	subscriptions             []string
 }
 
-func (f *azureFlags) flags(cmd *cobra.Command, a *app) {
+func (f *azureFlags) flags(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringVar(&f.ask, "azure", "auto", "look federated credentials and roles up in Azure: auto (if there are credentials), always or never")
 	fl.StringVar(&f.proxy, "azure-proxy", "", "HTTP proxy to Azure, for example that of azure-emulator (default: HTTPS_PROXY)")

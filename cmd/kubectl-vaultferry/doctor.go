@@ -60,7 +60,7 @@ func (a *app) doctor(ctx context.Context, o *output, wait time.Duration, bundle 
 		return err
 	}
 	report := doctorReport{kind("DoctorReport"), doctor.Worst(results), results}
-	if err := o.print(a, report, func(w io.Writer) error { return writeResults(w, a.painter(w), results, o.format == wide) }); err != nil {
+	if err := o.show(a, report, func(w io.Writer) error { return writeResults(w, a.painter(w), results, o.format == wide) }); err != nil {
 		return err
 	}
 	if bundle != "" {

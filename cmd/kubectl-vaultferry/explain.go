@@ -73,7 +73,7 @@ func newExplain(a *app) *cobra.Command {
 		},
 	}
 	o.flag(cmd)
-	azure.flags(cmd, a)
+	azure.flags(cmd)
 	cmd.Flags().BoolVar(&probe, "probe", false, "exchange a token as the pod would and read the objects, without printing them; needs the right to create serviceaccounts/token")
 	return cmd
 }
@@ -128,7 +128,7 @@ func (a *app) printExplanation(o *output, object objectRef, chains []*explain.Ch
 			e.State = state
 		}
 	}
-	if err := o.print(a, e, func(w io.Writer) error { return a.writeChains(w, chains, o.format == wide) }); err != nil {
+	if err := o.show(a, e, func(w io.Writer) error { return a.writeChains(w, chains, o.format == wide) }); err != nil {
 		return err
 	}
 	a.tellNotProbed(chains)

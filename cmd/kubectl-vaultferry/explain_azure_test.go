@@ -51,7 +51,7 @@ func startAzure(t *testing.T, state string) []string {
 	if err := os.WriteFile(caFile, e.CA(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // it has to outlast the test, until its cleanup
 	done := make(chan error)
 	go func() { done <- e.Run(ctx) }()
 	t.Cleanup(func() {
@@ -93,7 +93,7 @@ func TestExplainAsksAzure(t *testing.T) {
 			flags := startAzure(t, strings.ReplaceAll(platform, orNothing(c.breaks), c.instead))
 			_, url := startAPIServer(t, "testdata/cluster/healthy.yaml")
 			config := filepath.Join(t.TempDir(), "kubeconfig")
-			if err := os.WriteFile(config, []byte(kubeconfig(url, "payments")), 0o600); err != nil {
+			if err := os.WriteFile(config, []byte(kubeconfig(url)), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			var out, errs bytes.Buffer

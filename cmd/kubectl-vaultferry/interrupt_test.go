@@ -23,7 +23,7 @@ func TestInterrupted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, url := startAPIServer(t, "testdata/cluster/healthy.yaml")
 			config := filepath.Join(t.TempDir(), "kubeconfig")
-			if err := os.WriteFile(config, []byte(kubeconfig(url, "payments")), 0o600); err != nil {
+			if err := os.WriteFile(config, []byte(kubeconfig(url)), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			var out, errs written

@@ -96,7 +96,7 @@ func (a *app) lint(ctx context.Context, f lintFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := f.output.print(a, report, func(w io.Writer) error { return a.printFindings(w, report, f.output.format == wide) }); err != nil {
+	if err := f.output.show(a, report, func(w io.Writer) error { return a.printFindings(w, report, f.output.format == wide) }); err != nil {
 		return err
 	}
 	errs, warnings := 0, 0

@@ -57,7 +57,7 @@ func TestSessions(t *testing.T) {
 				}
 				s, url := startAPIServer(t, files...)
 				*server(ts) = s
-				ts.Check(os.WriteFile(ts.Getenv("KUBECONFIG"), []byte(kubeconfig(url, "payments")), 0o600))
+				ts.Check(os.WriteFile(ts.Getenv("KUBECONFIG"), []byte(kubeconfig(url)), 0o600))
 			},
 			"forbid": func(ts *testscript.TestScript, _ bool, args []string) {
 				(*server(ts)).refuse([]string{strings.Join(args, " ")}, nil)
@@ -86,14 +86,14 @@ func exitCode(err error) int {
 	return -1
 }
 
-func kubeconfig(url, namespace string) string {
+func kubeconfig(url string) string {
 	return fmt.Sprintf(`apiVersion: v1
 kind: Config
 clusters: [{name: test, cluster: {server: %q}}]
 users: [{name: jane, user: {}}]
-contexts: [{name: test, context: {cluster: test, user: jane, namespace: %s}}]
+contexts: [{name: test, context: {cluster: test, user: jane, namespace: payments}}]
 current-context: test
-`, url, namespace)
+`, url)
 }
 
 // runFor runs the program in-process, as in a pipe.
@@ -105,7 +105,7 @@ func runFor(t *testing.T, server string, args ...string) (out, errs string, code
 func runAs(t *testing.T, server string, terminal bool, args ...string) (out, errs string, code int) {
 	t.Helper()
 	config := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := os.WriteFile(config, []byte(kubeconfig(server, "payments")), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(kubeconfig(server)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var stdout, stderr bytes.Buffer

@@ -56,8 +56,8 @@ func (o *output) checkFirst(cmd *cobra.Command) {
 // machine reports whether the output is for programs.
 func (o *output) machine() bool { return o.format == "json" || o.format == "yaml" }
 
-// print writes data for programs, or has text write it for people.
-func (o *output) print(a *app, data any, text func(io.Writer) error) error {
+// show writes data for programs, or has text write it for people.
+func (o *output) show(a *app, data any, text func(io.Writer) error) error {
 	if !o.machine() {
 		return text(a.out)
 	}

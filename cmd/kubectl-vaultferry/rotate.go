@@ -64,7 +64,7 @@ func (a *app) rotate(ctx context.Context, o *output, object objectRef, wait bool
 	if err != nil {
 		return err
 	}
-	rotation, err := mounts.Rotate(ctx, client, namespace, object.name, time.Now().UTC().Format(time.RFC3339Nano))
+	rotation, err := mounts.Rotate(ctx, client, namespace, object.name)
 	if kube.Missing(err) {
 		return a.missing(ctx, client, object, namespace)
 	}
@@ -73,7 +73,7 @@ func (a *app) rotate(ctx context.Context, o *output, object objectRef, wait bool
 	}
 	report := rotationReport{typeMeta: kind("Rotation"), Namespace: namespace, Class: object.name, Request: rotation.Request}
 	if !wait {
-		return o.print(a, report, func(w io.Writer) error {
+		return o.show(a, report, func(w io.Writer) error {
 			_, err := fmt.Fprintf(w, "secretproviderclass/%s: rotation requested\n", object.name)
 			return err
 		})
@@ -85,7 +85,7 @@ func (a *app) rotate(ctx context.Context, o *output, object objectRef, wait bool
 		return err
 	}
 	report.Complete = err == nil
-	if err := o.print(a, report, func(w io.Writer) error { return writeRotation(w, report, timeout) }); err != nil {
+	if err := o.show(a, report, func(w io.Writer) error { return writeRotation(w, report, timeout) }); err != nil {
 		return err
 	}
 	if !report.Complete {

@@ -80,7 +80,7 @@ func (a *app) status(ctx context.Context, o *output, client *kube.Client, namesp
 	if classes == nil {
 		classes = []mounts.Class{}
 	}
-	return o.print(a, statusReport{kind("Status"), classes}, func(w io.Writer) error {
+	return o.show(a, statusReport{kind("Status"), classes}, func(w io.Writer) error {
 		return writeStatus(w, a.painter(w), classes, o.format == wide)
 	})
 }
@@ -192,6 +192,9 @@ func writeTrouble(w io.Writer, p painter, c mounts.Class) {
 		fmt.Fprintf(w, "\n%s stale: pod %s/%s, container %s\n    %s\n    start it anew: %s\n", p.mark(markWarn), c.Namespace, s.Pod, s.Container, s.Use, s.Fix)
 	}
 	for _, r := range c.Reloads {
+		if r.RolloutFailed() {
+			fmt.Fprintf(w, "\n%s reload failed: %s %s/%s, at %s\n    %s\n", p.mark(markWarn), r.Kind, r.Namespace, r.Name, when(&r.Last.At), r.FailedText())
+		}
 		if r.Pending != nil {
 			fmt.Fprintf(w, "\n%s reload pending: %s %s/%s, since %s\n    %s\n    it waits: %s\n", p.mark(markWarn), r.Kind, r.Namespace, r.Name,
 				when(&r.Pending.Since), r.Pending.Why, r.Pending.Wait())

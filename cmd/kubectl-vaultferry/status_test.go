@@ -89,7 +89,7 @@ func (w *written) count(of string) int {
 func TestStatusIsWatched(t *testing.T) {
 	s, url := startAPIServer(t, "testdata/cluster/healthy.yaml")
 	config := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := os.WriteFile(config, []byte(kubeconfig(url, "payments")), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(kubeconfig(url)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var out, errs written

@@ -22,7 +22,7 @@ func newVersion(a *app) *cobra.Command {
 	var o output
 	cmd := &cobra.Command{Use: "version", Short: "Print the version of this program", Args: noArgs, RunE: func(*cobra.Command, []string) error {
 		report := versionReport{kind("Version"), buildVersion(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
-		return o.print(a, report, func(w io.Writer) error {
+		return o.show(a, report, func(w io.Writer) error {
 			if o.format == wide {
 				_, err := fmt.Fprintf(w, "%s, built with %s for %s\n", report.Version, report.GoVersion, report.Platform)
 				return err

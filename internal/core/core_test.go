@@ -20,7 +20,7 @@ func TestASecretIsThatOfKubernetes(t *testing.T) {
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: "payments", Name: "db", UID: "uid-1", ResourceVersion: "7", Labels: map[string]string{"a": "b"},
-			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:data":{}}`)}}},
+			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl", FieldsV1: metav1.NewFieldsV1(`{"f:data":{}}`)}},
 		},
 		Immutable: &immutable, Data: map[string][]byte{"password": []byte("one")}, Type: corev1.SecretTypeOpaque,
 	}

@@ -24,9 +24,11 @@ const NamespaceTerminatingCause metav1.CauseType = "NamespaceTerminating"
 type SecretType string
 
 // The types of Secrets whose keys the API server checks.
+//
+//nolint:gosec // names of types, and no credentials
 const (
 	SecretTypeDockercfg        SecretType = "kubernetes.io/dockercfg"
-	SecretTypeDockerConfigJson SecretType = "kubernetes.io/dockerconfigjson" //nolint:revive,staticcheck // as in k8s.io/api/core/v1
+	SecretTypeDockerConfigJson SecretType = "kubernetes.io/dockerconfigjson" // as in k8s.io/api/core/v1
 	SecretTypeBasicAuth        SecretType = "kubernetes.io/basic-auth"
 	SecretTypeSSHAuth          SecretType = "kubernetes.io/ssh-auth"
 	SecretTypeTLS              SecretType = "kubernetes.io/tls"
@@ -35,7 +37,7 @@ const (
 // The keys of those types.
 const (
 	DockerConfigKey      = ".dockercfg"
-	DockerConfigJsonKey  = ".dockerconfigjson" //nolint:revive,staticcheck // as in k8s.io/api/core/v1
+	DockerConfigJsonKey  = ".dockerconfigjson" // as in k8s.io/api/core/v1
 	BasicAuthUsernameKey = "username"
 	BasicAuthPasswordKey = "password"
 	SSHAuthPrivateKey    = "ssh-privatekey"

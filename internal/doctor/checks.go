@@ -21,7 +21,7 @@ const (
 	// oldestMinor is the oldest Kubernetes 1.x that the chart supports.
 	oldestMinor = 30
 	// tokenAudience is the audience that Entra ID wants in service account tokens, in the public cloud.
-	tokenAudience = "api://AzureADTokenExchange"
+	tokenAudience = "api://AzureADTokenExchange" //nolint:gosec // a name, and no credential
 	// skew is how far clocks may differ for Entra ID to accept a token.
 	skew = 5 * time.Minute
 	// renewal is how long before its end a certificate is a matter of concern.

@@ -178,7 +178,7 @@ func (e *EventRecorder) write(ctx context.Context, told *toldEvent) {
 
 // triesOf is how often an event is sent in all where it failed with err. Most refusals, such as that the namespace ends, another try would not change.
 func triesOf(err error) int {
-	status, answered := err.(apierrors.APIStatus) //nolint:errorlint // what the client returns is not wrapped
+	status, answered := err.(apierrors.APIStatus) // what the client returns is not wrapped
 	if !answered {
 		return eventTries
 	}

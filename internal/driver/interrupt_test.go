@@ -95,7 +95,7 @@ func TestAVolumeThatStaysIsRefreshedAgain(t *testing.T) {
 		c.set(map[string]string{"db": "two"}, nil)
 		time.Sleep(testInterval)
 		synctest.Wait()
-		if got := c.holds(0); got != "two" {
+		if got := c.holds(); got != "two" {
 			t.Errorf("the file holds %q", got)
 		}
 	})
@@ -191,7 +191,7 @@ func TestAnEditOfAClassWithoutRefreshesIsTriedUntilItWorks(t *testing.T) {
 				c.set(map[string]string{"db": "two"}, nil)
 				time.Sleep(testInterval)
 				synctest.Wait()
-				if got := c.holds(0); got != "two" {
+				if got := c.holds(); got != "two" {
 					t.Errorf("the file holds %q", got)
 				}
 			})

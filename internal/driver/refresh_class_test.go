@@ -72,7 +72,7 @@ func TestARequestThatFailsWithoutRotationIsRetriedEverLessOften(t *testing.T) {
 		c.set(map[string]string{"db": "two"}, nil)
 		time.Sleep(retryAsked)
 		synctest.Wait()
-		if got := c.holds(0); got != "two" {
+		if got := c.holds(); got != "two" {
 			t.Errorf("after the trouble the file holds %q", got)
 		}
 		c.asks()

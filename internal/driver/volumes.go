@@ -270,7 +270,7 @@ func before(d time.Duration) time.Time {
 func inTurn(key string, d time.Duration) time.Time {
 	hash := fnv.New64a()
 	hash.Write([]byte(key))
-	return time.Now().Add(d/10 + time.Duration(hash.Sum64()%uint64(d-d/10))) //nolint:gosec // d is positive
+	return time.Now().Add(d/10 + time.Duration(hash.Sum64()%uint64(d-d/10))) // d is positive
 }
 
 // within returns a time at most d away.

@@ -28,7 +28,7 @@ type azureFacts struct {
 	grantsError   error
 }
 
-func askAzure(ctx context.Context, azure Azure, m *Mount, checked provider.Checked, issuer string) *azureFacts {
+func askAzure(ctx context.Context, azure Azure, checked provider.Checked, issuer string) *azureFacts {
 	if checked.Mode != entra.WorkloadIdentity || checked.ClientID == "" {
 		return nil
 	}

@@ -91,7 +91,7 @@ func (b *builder) ask(ctx context.Context, config Config, issuer string) {
 		return
 	}
 	if config.Azure != nil {
-		b.azure = askAzure(ctx, config.Azure, b.m, b.checked, issuer)
+		b.azure = askAzure(ctx, config.Azure, b.checked, issuer)
 	}
 	if config.Prober != nil && b.m.Pod != nil && b.m.Uses == nil {
 		b.probed = ptr(config.Prober.Probe(ctx, b.m))

@@ -33,9 +33,13 @@ func reloadLink(noted *mounts.Reload) Link {
 	if last := noted.Last; last != nil {
 		link.Detail = fmt.Sprintf("last at %s, %s: %s", last.At.UTC().Format(time.RFC3339), last.Action, last.Why)
 	}
+	if noted.RolloutFailed() {
+		link.State = Warning
+		link.Message = noted.FailedText()
+	}
 	if pending := noted.Pending; pending != nil {
 		link.State = Warning
-		link.Message = fmt.Sprintf("a reload is pending since %s: %s; it waits: %s", pending.Since.UTC().Format(time.RFC3339), pending.Why, pending.Wait())
+		link.Message = joined(link.Message, fmt.Sprintf("a reload is pending since %s: %s; it waits: %s", pending.Since.UTC().Format(time.RFC3339), pending.Why, pending.Wait()))
 	}
 	if noted.Unreadable != "" {
 		link.State, link.Detail = Unknown, joined(link.Detail, noted.Unreadable)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -28,6 +29,15 @@ type Reload struct {
 	Pending *reload.Pending    `json:"pending,omitempty"`
 	// Unreadable names the annotation that is not what the controller writes, and what is wrong with it.
 	Unreadable string `json:"unreadable,omitempty"`
+}
+
+// RolloutFailed reports whether the rollout of the last reload failed, and the workload has not been well since.
+func (r *Reload) RolloutFailed() bool { return r.Last != nil && r.Last.Failed }
+
+// FailedText says what [Reload.RolloutFailed] means, and how to look closer.
+func (r *Reload) FailedText() string {
+	return fmt.Sprintf("its rollout failed and it has not been well since, so no other workload is reloaded for the same change; look at it: "+
+		"kubectl describe %s %s --namespace %s", strings.ToLower(r.Kind), r.Name, r.Namespace)
 }
 
 // Reloads are the noted reloads of a namespace, or of all.

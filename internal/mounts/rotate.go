@@ -37,11 +37,13 @@ type Rotation struct {
 	before map[string]*metav1.Time
 }
 
-// Rotate asks the drivers to fetch the objects of a class again. request is any text that has not been asked with before.
-func Rotate(ctx context.Context, client *kube.Client, namespace, name, request string) (*Rotation, error) {
-	if _, err := client.Class(ctx, namespace, name); err != nil {
+// Rotate asks the drivers to fetch the objects of a class again.
+func Rotate(ctx context.Context, client *kube.Client, namespace, name string) (*Rotation, error) {
+	class, err := client.Class(ctx, namespace, name)
+	if err != nil {
 		return nil, err
 	}
+	request := v1.NextRotateRequest(class.Annotations[v1.RotateAnnotation], time.Now())
 	r := &Rotation{client: client, namespace: namespace, name: name, Request: request, before: map[string]*metav1.Time{}}
 	statuses, err := r.statuses(ctx)
 	if err != nil {
@@ -122,7 +124,7 @@ func (r *Rotation) look(ctx context.Context) (Progress, error) {
 	for i := range statuses {
 		s := &statuses[i]
 		ready := meta.FindStatusCondition(s.Status.Conditions, v1.ConditionReady)
-		if s.Status.ObservedRotateRequest != r.Request || ready != nil && ready.Status == metav1.ConditionFalse {
+		if !v1.RotateRequestMet(r.Request, s.Status.ObservedRotateRequest) || ready != nil && ready.Status == metav1.ConditionFalse {
 			p.Waiting = append(p.Waiting, mountOf(s))
 			continue
 		}

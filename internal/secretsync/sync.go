@@ -159,14 +159,20 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// get returns a Secret, nil if there is none.
+func (s *Syncer) get(ctx context.Context, key types.NamespacedName) (*core.Secret, error) {
+	current, err := s.config.API.Get(ctx, key.Namespace, key.Name)
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // as said above
+	}
+	return current, err
+}
+
 // attempt reads, decides and writes once. raced says that the object changed meanwhile.
 func (s *Syncer) attempt(ctx context.Context, m Mounted, want Secret, wanted fingerprint) (result Result, raced bool) {
 	key := types.NamespacedName{Namespace: m.Namespace, Name: want.Name}
 	defer s.memory.begin(key)()
-	current, err := s.config.API.Get(ctx, m.Namespace, want.Name)
-	if apierrors.IsNotFound(err) {
-		current, err = nil, nil
-	}
+	current, err := s.get(ctx, key)
 	if err != nil {
 		return Result{Outcome: Refused, Err: failure("reading", want, err)}, false
 	}

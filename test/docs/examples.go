@@ -25,7 +25,7 @@ type Example struct {
 func frames() map[string]string {
 	const pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: example}\nspec:\n"
 	const image = "  - name: app\n    image: example\n"
-	return map[string]string{
+	return map[string]string{ //nolint:gosec // pieces of manifests, and no credentials
 		"csi":           pod + "  containers:\n" + image + "  volumes:\n  - name: kv\n    %s",
 		"volumes":       pod + "  containers:\n" + image + "  %s",
 		"containers":    pod + "  %s",

@@ -43,9 +43,10 @@ type explained struct {
 	}
 }
 
-func (s *scene) explain(object string, args ...string) explained {
+// explain explains the pod app.
+func (s *scene) explain() explained {
 	s.t.Helper()
-	out, code := s.cli(nil, append([]string{"explain", object, "--azure=never", "-o", "json"}, args...)...)
+	out, code := s.cli(nil, "explain", "pod/app", "--azure=never", "-o", "json")
 	var e explained
 	if err := json.Unmarshal([]byte(out), &e); err != nil {
 		s.t.Fatalf("exit code %d: %s", code, out)
@@ -84,7 +85,7 @@ func TestExplainNamesTheMistakeOfTheEvent(t *testing.T) {
 				}
 				return event != "", s.lastEvent("app")
 			})
-			e := s.explain("pod/app")
+			e := s.explain()
 			if e.Broken != m.link || e.Reason != m.reason {
 				t.Fatalf("explained as %s %s, want %s %s", e.Broken, e.Reason, m.link, m.reason)
 			}
@@ -109,7 +110,7 @@ func TestExplainWarnsOfWhatStartsNevertheless(t *testing.T) {
 	s.apply(strings.Replace(s.pod("app", ""), `azure.workload.identity/use: "true"`, "app: app", 1))
 	s.awaitRunning("app")
 	s.eventually("the trouble with the Secret", time.Minute, func() (bool, string) {
-		e := s.explain("pod/app")
+		e := s.explain()
 		var label, object bool
 		for _, link := range e.Chains[0].Links {
 			label = label || link.Reason == "LabelMissing"
@@ -130,7 +131,7 @@ func TestExplainOfAHealthyPod(t *testing.T) {
 	s.apply(s.pod("app", ""))
 	s.awaitRunning("app")
 	s.eventually("the pod's status", time.Minute, func() (bool, string) {
-		e := s.explain("pod/app")
+		e := s.explain()
 		if e.State != "ok" {
 			return false, e.Broken + " " + e.Reason
 		}

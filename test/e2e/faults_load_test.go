@@ -52,7 +52,7 @@ func newStrained(t *testing.T, w *world) *strained {
 	f.watch = newWatch(f)
 	f.baseline = f.open()
 
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(context.Background()) //nolint:usetesting // the load ends in the cleanup
 	var load sync.WaitGroup
 	load.Go(func() { f.watch.run(ctx) })
 	load.Go(func() { f.changeAllTheTime(ctx) })

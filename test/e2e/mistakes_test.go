@@ -219,7 +219,7 @@ func (s *scene) sameEverywhere(m mistake, event string) {
 	s.t.Helper()
 	reason, _, _ := strings.Cut(event, ": ")
 	s.eventually("explain to name "+reason, time.Minute, func() (bool, string) {
-		e := s.explain("pod/app")
+		e := s.explain()
 		if e.Reason != reason || e.Fix == "" {
 			return false, fmt.Sprintf("%s: %s, mended by %q", e.Broken, e.Reason, e.Fix)
 		}

@@ -51,8 +51,7 @@ func newSceneIn(t *testing.T, w *world, namespace string) *scene {
 	s.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: " + namespace + "}\n")
 	s.apply("apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: app-sa}\n")
 	t.Cleanup(func() {
-		// The test's context has ended.
-		if err := s.kube.CoreV1().Namespaces().Delete(context.Background(), namespace, metav1.DeleteOptions{}); err != nil {
+		if err := s.kube.CoreV1().Namespaces().Delete(context.Background(), namespace, metav1.DeleteOptions{}); err != nil { //nolint:usetesting // the context of the test has ended
 			t.Error(err)
 		}
 	})

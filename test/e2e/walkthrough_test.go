@@ -153,7 +153,7 @@ func (s *scene) inTheEvent(w warned) {
 func (s *scene) inExplain(w warned) {
 	s.t.Helper()
 	s.eventually("explain", time.Minute, func() (bool, string) {
-		e := s.explain("pod/app")
+		e := s.explain()
 		for _, link := range e.Chains[0].Links {
 			if link.Reason == w.reason {
 				s.sayingAll(w, "explain says", link.Message+" "+link.Fix)

@@ -33,7 +33,7 @@ func exporting(t *testing.T, collector *tracingtest.Receiver, service string) (t
 	self := resource.NewSchemaless(attribute.String("service.name", service))
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(self))
 	t.Cleanup(func() {
-		if err := provider.Shutdown(context.Background()); err != nil {
+		if err := provider.Shutdown(context.Background()); err != nil { //nolint:usetesting // the context of the test has ended
 			t.Error(err)
 		}
 	})

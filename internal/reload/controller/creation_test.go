@@ -38,7 +38,7 @@ func TestAMountThatWorksAtLastIsNoChange(t *testing.T) {
 				h.deployment("app", subPath(), auto, "true")
 				h.server.put(t, jobs+"app", workloadOf("batch/v1", "Job", "app", subPath(), auto, "true"))
 				if mountedBefore {
-					h.status("before", "app-kv", "v1", 0)
+					h.status("before", "v1", 0)
 				}
 				h.begin()
 				h.settle(minute)
@@ -47,13 +47,13 @@ func TestAMountThatWorksAtLastIsNoChange(t *testing.T) {
 				job := meta(h.server.get(jobs + "app"))["uid"]
 				h.unmounted("pod")
 				h.settle(5 * minute)
-				h.status("pod", "app-kv", "v2", elapsed())
+				h.status("pod", "v2", elapsed())
 				h.settle(minute)
 				h.expect("mounted at last", map[string]int{"app": 0})
 				if now := meta(h.server.get(jobs + "app"))["uid"]; now != job {
 					t.Errorf("the Job was made again: %v was %v", now, job)
 				}
-				h.status("pod", "app-kv", "v3", elapsed())
+				h.status("pod", "v3", elapsed())
 				h.settle(minute)
 				h.expect("rotated", map[string]int{"app": 1})
 			})
@@ -68,7 +68,7 @@ func TestPodsThatComeAndGoAreNoCreationAndNoDeletion(t *testing.T) {
 		h.deployment("app", subPath(), auto, "true")
 		h.begin()
 		h.settle(minute)
-		h.status("one", "app-kv", "v1", elapsed())
+		h.status("one", "v1", elapsed())
 		h.settle(minute)
 		h.expect("the first pod", map[string]int{"app": 0})
 		h.server.remove(statuses + "one")
@@ -76,10 +76,10 @@ func TestPodsThatComeAndGoAreNoCreationAndNoDeletion(t *testing.T) {
 		h.expect("no pod", map[string]int{"app": 0})
 		h.begin()
 		h.settle(minute)
-		h.status("two", "app-kv", "v1", elapsed())
+		h.status("two", "v1", elapsed())
 		h.settle(minute)
 		h.expect("a pod again", map[string]int{"app": 0})
-		h.status("two", "app-kv", "v2", elapsed())
+		h.status("two", "v2", elapsed())
 		h.settle(minute)
 		h.expect("rotated", map[string]int{"app": 1})
 	})

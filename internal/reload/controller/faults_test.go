@@ -84,7 +84,7 @@ func TestKilledAtRandomPoints(t *testing.T) {
 			h.server.mu.Unlock()
 			h.secret("a", "K", "2")
 			for range 1 + random.IntN(4) {
-				ctx, cancel := context.WithCancel(context.Background())
+				ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // each life of the controller ends by itself
 				left, before := 1+random.IntN(24), random.IntN(2) == 0
 				count := func(bool) func() {
 					return func() {
@@ -267,12 +267,12 @@ func TestAClassRunsACronJobOnce(t *testing.T) {
 			h.server.put(t, cronJobs+name, cron)
 		}
 		for i := range 5 {
-			h.status(fmt.Sprintf("pod-%d", i), "app-kv", "v1", 0)
+			h.status(fmt.Sprintf("pod-%d", i), "v1", 0)
 		}
 		h.begin()
 		h.settle(minute)
 		for i := range 5 {
-			h.status(fmt.Sprintf("pod-%d", i), "app-kv", "v2", time.Hour+time.Duration(i)*time.Second)
+			h.status(fmt.Sprintf("pod-%d", i), "v2", time.Hour+time.Duration(i)*time.Second)
 			h.settle(10 * time.Second)
 		}
 		var run []string
@@ -285,13 +285,13 @@ func TestAClassRunsACronJobOnce(t *testing.T) {
 	})
 }
 
-// status puts a pod status whose content changed at some time after the beginning of 2000.
-func (h *harness) status(pod, class, version string, changed time.Duration) {
+// status puts a pod status of class app-kv whose content changed at some time after the beginning of 2000.
+func (h *harness) status(pod, version string, changed time.Duration) {
 	h.t.Helper()
 	begin := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 	h.server.put(h.t, statuses+pod, object{
 		"metadata": object{"name": pod, "namespace": "payments", "creationTimestamp": begin.Format(time.RFC3339)},
-		"status": object{"podName": pod, "secretProviderClassName": class, "mounted": true, "objects": []object{{"id": "secret/db", "version": version}},
+		"status": object{"podName": pod, "secretProviderClassName": "app-kv", "mounted": true, "objects": []object{{"id": "secret/db", "version": version}},
 			"lastChangeTime": begin.Add(changed).Format(time.RFC3339)},
 	})
 }
@@ -302,25 +302,25 @@ func TestNodesThatLagBehindTakeNothingBack(t *testing.T) {
 		h := newHarness(t, nil)
 		h.deployment("app", subPath(), auto, "true")
 		for _, pod := range []string{"a", "b", "c"} {
-			h.status(pod, "app-kv", "v1", 0)
+			h.status(pod, "v1", 0)
 		}
 		h.begin()
 		h.settle(minute)
-		h.status("a", "app-kv", "v2", 60*time.Second)
+		h.status("a", "v2", 60*time.Second)
 		h.settle(minute)
 		h.expect("the first node", map[string]int{"app": 1})
-		h.status("b", "app-kv", "v1", 61*time.Second) // a cache that lags behind
+		h.status("b", "v1", 61*time.Second) // a cache that lags behind
 		h.settle(minute)
 		h.server.remove(statuses + "a")
 		h.settle(minute)
 		h.expect("nodes that lag behind", map[string]int{"app": 1})
-		h.status("b", "app-kv", "v2", 90*time.Second)
-		h.status("c", "app-kv", "v2", 95*time.Second)
+		h.status("b", "v2", 90*time.Second)
+		h.status("c", "v2", 95*time.Second)
 		h.settle(minute)
 		h.begin()
 		h.settle(minute)
 		h.expect("all nodes", map[string]int{"app": 1})
-		h.status("c", "app-kv", "v3", 200*time.Second)
+		h.status("c", "v3", 200*time.Second)
 		h.settle(minute)
 		h.expect("the next version", map[string]int{"app": 2})
 	})
@@ -333,12 +333,12 @@ func TestASelectorOfSourcesDoesNotReachPodStatuses(t *testing.T) {
 		files := object{"volumes": []object{{"name": "v", "csi": object{"driver": "secrets-store.csi.k8s.io", "volumeAttributes": object{"secretProviderClass": "app-kv"}}}},
 			"volumeMounts": []object{{"name": "v", "mountPath": "/v", "subPath": "db"}}}
 		h.deployment("app", files, auto, "true")
-		h.status("a", "app-kv", "v1", 0)
+		h.status("a", "v1", 0)
 		h.secret("unlabelled", "K", "1")
 		h.deployment("reads-unlabelled", envOf("unlabelled", "K"), auto, "true")
 		h.begin()
 		h.settle(minute)
-		h.status("a", "app-kv", "v2", 60*time.Second)
+		h.status("a", "v2", 60*time.Second)
 		h.secret("unlabelled", "K", "2")
 		h.settle(minute)
 		h.expect("classes", map[string]int{"app": 1, "reads-unlabelled": 0})
