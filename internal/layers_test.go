@@ -95,6 +95,10 @@ var layers = map[string]layer{
 		},
 		never: []string{"k8s.io/client-go", grpc}, why: "pure functions of manifests",
 	},
+	"internal/announce": {
+		ours:  []string{"api/v1", "internal/entra", "internal/keyvault", "internal/provider", "internal/secret"},
+		never: []string{"k8s.io/client-go/kubernetes", grpc}, why: "a hint from Azure becomes an annotation, and no more",
+	},
 	"internal/classstatus": {ours: []string{"api/v1"}, never: []string{azure, grpc}, why: "once per cluster, apart from the nodes"},
 	"internal/admission": {
 		ours: []string{"api/v1", "internal/lint"}, never: []string{"k8s.io/client-go", grpc}, why: "the API server is an interface",

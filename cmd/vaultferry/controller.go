@@ -31,6 +31,7 @@ type controllerFlags struct {
 	leaseName               string
 	kubeconfig              string
 	reload                  reloadFlags
+	events                  eventFlags
 	common                  commonFlags
 }
 
@@ -41,6 +42,7 @@ func newControllerCommand(env environment) *cobra.Command {
 		Short: "Run what a cluster needs once",
 		Long: "The controller keeps the status of each SecretProviderClass: who mounts it, at which versions, and what failed last. With --reload\n" +
 			"it restarts workloads when what they have read at their start changes, by Reloader's annotations and flags; see docs/reload.md.\n" +
+			"With --events-endpoint it asks for a rotation when Key Vault announces a new version; see docs/events.md.\n" +
 			"Of several replicas one works, and the others wait for it to end.",
 		Example: "  vaultferry controller --lease-namespace=kube-system\n" +
 			"  vaultferry controller --kubeconfig=$HOME/.kube/config --leader-elect=false",
@@ -61,6 +63,7 @@ func newControllerCommand(env environment) *cobra.Command {
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig file; empty: the pod's service account")
 	f.common.add(flags)
 	f.reload.add(flags)
+	f.events.add(flags)
 	return cmd
 }
 
@@ -71,6 +74,9 @@ func (f *controllerFlags) validate() error {
 	if err := f.reload.applyTo(&f.common); err != nil {
 		return err
 	}
+	if err := f.events.validate(); err != nil {
+		return err
+	}
 	return f.common.validate()
 }
 
@@ -78,7 +84,11 @@ func runController(ctx context.Context, f *controllerFlags, env environment) err
 	if f.leaseNamespace == "" {
 		f.leaseNamespace = ownNamespace(env)
 	}
+	f.events.complete(env)
 	if err := f.validate(); err != nil {
+		return err
+	}
+	if err := hardenProcess(); err != nil {
 		return err
 	}
 	saveMemory(f.reload.pprof, env)
@@ -94,11 +104,18 @@ func runController(ctx context.Context, f *controllerFlags, env environment) err
 		Name: "vaultferry_api_writes_total", Help: "Requests to the API server that write, by resource",
 	}, []string{"resource"})
 	registry.MustRegister(writes)
-	statuses, err := classstatus.New(classstatus.Config{
-		API: config, Log: log, Wrote: func(resource string) { writes.WithLabelValues(resource).Inc() },
-	})
+	wrote := func(resource string) { writes.WithLabelValues(resource).Inc() }
+	statuses, err := classstatus.New(classstatus.Config{API: config, Log: log, Wrote: wrote})
 	if err != nil {
 		return err
+	}
+	works := []func(context.Context) error{statuses.Run}
+	if f.events.endpoint != "" {
+		announced, err := newAnnounce(&f.events, config, registry, wrote, log)
+		if err != nil {
+			return err
+		}
+		works = append(works, announced.Run)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return serveHTTP(ctx, f.metricsAddr, telemetry.MetricsHandler(registry)) })
@@ -106,7 +123,6 @@ func runController(ctx context.Context, f *controllerFlags, env environment) err
 		fine := func(context.Context) error { return nil }
 		return serveHTTP(ctx, f.healthAddr, telemetry.HealthHandler(fine, fine, time.Second))
 	})
-	work := statuses.Run
 	if f.reload.enabled {
 		reloads, err := newReload(ctx, &f.reload, config, registry, env, log)
 		if err != nil {
@@ -115,21 +131,27 @@ func runController(ctx context.Context, f *controllerFlags, env environment) err
 		group.Go(func() error {
 			return serveHTTP(ctx, f.reload.addr, reloadHandler(telemetry.MetricsHandler(registry), reloads))
 		})
-		work = func(ctx context.Context) error {
-			both, ctx := errgroup.WithContext(ctx)
-			both.Go(func() error { return statuses.Run(ctx) })
-			both.Go(func() error { return reloads.Run(ctx) })
-			return both.Wait()
-		}
+		works = append(works, reloads.Run)
 	}
 	if f.reload.pprof {
 		group.Go(func() error { return serveHTTP(ctx, f.reload.pprofAddr, pprofHandler()) })
 	}
-	group.Go(func() error { return f.lead(ctx, config, log, work) })
+	group.Go(func() error { return f.lead(ctx, config, log, allOf(works)) })
 	log.InfoContext(ctx, "Controller started", slog.String("version", build.Version))
 	err = group.Wait()
 	log.Info("Controller stopped")
 	return err
+}
+
+// allOf works until all of the works have ended, and ends them when one fails.
+func allOf(works []func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		group, ctx := errgroup.WithContext(ctx)
+		for _, work := range works {
+			group.Go(func() error { return work(ctx) })
+		}
+		return group.Wait()
+	}
 }
 
 // lead calls work while this process holds the lease.

@@ -47,6 +47,8 @@ type CheckedObject struct {
 	Type string
 	// Name is the object's name, "" where the entry selects objects by what a listing tells.
 	Name string
+	// Version is the version that the entry pins, "" for the newest.
+	Version string
 	// Lists tells that the identity must be allowed to list: the vault for a selection, the object's versions for a history.
 	Lists bool
 	// Optional tells that a missing object is none of the pod's business.
@@ -139,7 +141,7 @@ func CheckCredentials(classParameters map[string]string) []Problem {
 
 func (o object) checked(vault string, config CheckConfig) CheckedObject {
 	checked := CheckedObject{
-		Index: o.index, Line: o.line, Vault: o.item.Vault, Type: o.item.Type, Name: o.item.Name,
+		Index: o.index, Line: o.line, Vault: o.item.Vault, Type: o.item.Type, Name: o.item.Name, Version: o.item.Version,
 		Lists: o.selector != nil || o.history > 1, Optional: o.item.Optional,
 	}
 	if checked.Vault == "" {

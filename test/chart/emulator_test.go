@@ -82,7 +82,7 @@ func TestEmulatorIsWiredToTheProvider(t *testing.T) {
 
 	want := []corev1.EnvVar{
 		{Name: "HTTPS_PROXY", Value: "http://azure-emulator.kube-system.svc:8080"},
-		{Name: "NO_PROXY", Value: "localhost,127.0.0.1,.svc,.cluster.local"},
+		{Name: "NO_PROXY", Value: "localhost,127.0.0.1,.svc,.cluster.local,$(KUBERNETES_SERVICE_HOST)"},
 		{Name: "SSL_CERT_FILE", Value: "/etc/azure-emulator/ca.crt"},
 	}
 	if diff := cmp.Diff(want, pod.Containers[0].Env); diff != "" {

@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 )
 
 // Who takes over a node holds its driver's token. With it, they write neither about other nodes nor into Secrets that the driver did not
@@ -22,24 +21,7 @@ import (
 func TestAStolenDriverTokenOpensLittle(t *testing.T) {
 	beside(t)
 	s := newScene(t, "stolen")
-	driver, err := s.processOf("/vaultferry-driver")
-	if err != nil || driver == 0 {
-		t.Fatalf("the driver's process: %d, %v", driver, err)
-	}
-	token := s.must(os.ReadFile(fmt.Sprintf("/proc/%d/root/var/run/secrets/kubernetes.io/serviceaccount/token", driver)))
-	if strings.Count(token, ".") != 2 {
-		t.Fatal("found no token of the driver")
-	}
-	admin, err := clientcmd.BuildConfigFromFlags("", s.kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	thief, err := kubernetes.NewForConfig(&rest.Config{
-		Host: admin.Host, TLSClientConfig: rest.TLSClientConfig{CAData: admin.CAData, CAFile: admin.CAFile, ServerName: admin.ServerName}, BearerToken: token,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	thief := s.thiefOf("/vaultferry-driver")
 	if _, err := s.kube.CoreV1().Secrets(s.namespace).Create(t.Context(), named("theirs", false), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +77,27 @@ func TestAStolenDriverTokenOpensLittle(t *testing.T) {
 	if _, err := secrets.Create(t.Context(), named("ours", true), metav1.CreateOptions{}); err != nil {
 		t.Errorf("a Secret with the label: %v", err)
 	}
+}
+
+// thiefOf is a client with the token of a pod's process.
+func (s *scene) thiefOf(binary string) *kubernetes.Clientset {
+	s.t.Helper()
+	process, err := s.processOf(binary)
+	if err != nil || process == 0 {
+		s.t.Fatalf("the process of %s: %d, %v", binary, process, err)
+	}
+	token := s.must(os.ReadFile(fmt.Sprintf("/proc/%d/root/var/run/secrets/kubernetes.io/serviceaccount/token", process)))
+	if strings.Count(token, ".") != 2 {
+		s.t.Fatalf("found no token of %s", binary)
+	}
+	thief, err := kubernetes.NewForConfig(&rest.Config{
+		Host: s.config.Host, BearerToken: token,
+		TLSClientConfig: rest.TLSClientConfig{CAData: s.config.CAData, CAFile: s.config.CAFile, ServerName: s.config.ServerName},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return thief
 }
 
 func named(name string, managed bool) *corev1.Secret {

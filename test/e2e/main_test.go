@@ -29,6 +29,8 @@ const (
 	chartDir = "../../charts/vaultferry"
 	vault    = "kv-platform-prod"
 	tenant   = "ffffffff-1111-2222-3333-444444444444"
+	// announcedVault is the vault whose new versions are announced to the controller.
+	announcedVault = "kv-announced"
 	// canary begins every secret value of this suite, so that the last test can look for values where none may be.
 	canary = "canary-8f3ad1-"
 	// syncedCanary begins those that classes mirror into Kubernetes Secrets: they may be in etcd, and nowhere else either.
@@ -167,6 +169,18 @@ const (
 	policyLabel  = "vaultferry-e2e-policy"
 )
 
+// emulated is the state of the emulator at the start: the vault that announces, and how its events reach the controller. The rest is made as people make it.
+const emulated = `{
+  "managedIdentities": [{"name": "id-controller", "clientId": "` + controllerID + `", "federatedCredentials": [{
+    "name": "controller", "issuer": "https://kubernetes.default.svc.cluster.local", "subject": "system:serviceaccount:kube-system:vaultferry-controller"}]}],
+  "vaults": [{"name": "` + announcedVault + `"}],
+  "eventGridNamespaces": [{"name": "eg-platform", "topics": [{
+    "name": "keyvault", "vaults": ["` + announcedVault + `"], "subscriptions": [{"name": "vaultferry"}]}]}],
+  "roleAssignments": [{"role": "EventGrid Data Receiver", "assignee": "id-controller", "scope": "eg-platform/topics/keyvault/eventSubscriptions/vaultferry"}]
+}`
+
+const controllerID = "22223333-bbbb-4444-cccc-5555dddd6666"
+
 func (w *world) install(version string) error {
 	_, err := w.helm("helm4", "upgrade", "--install", "vaultferry", chartDir, "--wait", "--timeout", "3m",
 		"--set", "image.repository=localhost/vaultferry/vaultferry,image.tag="+version,
@@ -175,7 +189,10 @@ func (w *world) install(version string) error {
 		"--set", "webhook.enabled=true,webhook.azureTenantID="+tenant+",webhook.validation.enabled=true,webhook.validation.secretOwners=true",
 		"--set", "labelPolicy.enabled=true,labelPolicy.exemptClasses={keeper}",
 		"--set-string", "webhook.namespaceSelector.matchLabels."+webhookLabel+"=on,labelPolicy.namespaceSelector.matchLabels."+policyLabel+"=on",
-		"--set", "emulator.enabled=true,emulator.image.repository=localhost/vaultferry/azure-emulator,emulator.image.tag="+version)
+		"--set", "emulator.enabled=true,emulator.image.repository=localhost/vaultferry/azure-emulator,emulator.image.tag="+version,
+		"--set-json", "emulator.state="+emulated,
+		"--set", "controller.events.endpoint=https://eg-platform.westeurope-1.eventgrid.azure.net,controller.events.topic=keyvault,controller.events.subscription=vaultferry",
+		"--set", "controller.events.clientID="+controllerID+",controller.events.tenantID="+tenant)
 	return err
 }
 

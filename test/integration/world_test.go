@@ -45,6 +45,7 @@ const (
 	issuer   = "https://oidc.example.test/cluster/"
 	subject  = "system:serviceaccount:payments:app-sa"
 	vault    = "kv-platform-prod"
+	grid     = "eg-platform"
 	canary   = "canary-"
 	rightFIC = `{issuer: "` + issuer + `", subject: "` + subject + `"}`
 )
@@ -128,8 +129,10 @@ func (w *world) state(identities map[string]string) string {
 		if !strings.HasPrefix(name, "norole") {
 			fmt.Fprintf(&roles, "- {role: Key Vault Secrets User, assignee: %s, scope: %s}\n", name, vault)
 			fmt.Fprintf(&roles, "- {role: Key Vault Secrets User, assignee: %s, scope: kv-throttled}\n", name)
+			fmt.Fprintf(&roles, "- {role: EventGrid Data Receiver, assignee: %s, scope: %s}\n", name, grid)
 		}
 	}
+	fmt.Fprintf(&b, "eventGridNamespaces: [{name: %s, topics: [{name: keyvault, vaults: [%s], subscriptions: [{name: vaultferry, lockDuration: 2s}]}]}]\n", grid, vault)
 	fmt.Fprintf(&b, "vaults:\n- name: kv-throttled\n  secrets: [{name: db, value: %sdb}]\n- name: %s\n  secrets:\n", canary, vault)
 	for _, name := range []string{"db", "s1", "s2", "s3", "s4", "s5"} {
 		fmt.Fprintf(&b, "  - {name: %s, value: %q}\n", name, canary+name)
@@ -191,11 +194,7 @@ func uncached(reader *keyvault.Reader) provider.Fetcher { return reader }
 // patience, where not 0, is how long it waits for an answer of Azure in place of its defaults.
 func (w *world) serve(patience time.Duration, objects func(*keyvault.Reader) provider.Fetcher) func() {
 	w.t.Helper()
-	trusted := x509.NewCertPool()
-	trusted.AppendCertsFromPEM(w.azure.CA())
-	transport := entra.NewTransport(http.ProxyURL(&url.URL{Scheme: "http", Host: w.azure.Addresses().Proxy}))
-	transport.TLSClientConfig = &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}
-	w.t.Cleanup(transport.CloseIdleConnections)
+	transport := w.transport()
 	config := entra.Config{Transport: transport, ApplicationID: "vaultferry/test", Timeout: patience}
 	if w.connect != nil {
 		w.connect(&config)
@@ -237,6 +236,16 @@ func (w *world) serve(patience time.Duration, objects func(*keyvault.Reader) pro
 	w.t.Cleanup(func() { _ = conn.Close() })
 	w.mount = v1alpha1.NewCSIDriverProviderClient(conn)
 	return stop
+}
+
+// transport leads to the emulator.
+func (w *world) transport() *http.Transport {
+	trusted := x509.NewCertPool()
+	trusted.AppendCertsFromPEM(w.azure.CA())
+	transport := entra.NewTransport(http.ProxyURL(&url.URL{Scheme: "http", Host: w.azure.Addresses().Proxy}))
+	transport.TLSClientConfig = &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}
+	w.t.Cleanup(transport.CloseIdleConnections)
+	return transport
 }
 
 // token is what kubelet would send for a service account.

@@ -31,7 +31,8 @@ read by themselves. */ -}}
 - name: HTTPS_PROXY
   value: http://azure-emulator.{{ .Release.Namespace }}.svc:8080
 - name: NO_PROXY
-  value: {{ .Values.emulator.noProxy | quote }}
+  # Kubernetes puts in the address of the API server.
+  value: {{ printf "%s,$(KUBERNETES_SERVICE_HOST)" .Values.emulator.noProxy | quote }}
 - name: SSL_CERT_FILE
   value: /etc/azure-emulator/ca.crt
 {{- end -}}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package announce
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	v1 "github.com/vaultferry/vaultferry/api/v1"
+)
+
+const (
+	// FieldManager is the field manager of every write.
+	FieldManager = "vaultferry-announce"
+
+	// pause is between two receptions: however often an object changes, its classes are asked for no more often, and what changes meanwhile is one request.
+	pause = time.Second
+	// writers is how many classes are asked for at the same time.
+	writers      = 8
+	writeTimeout = 10 * time.Second
+	retryFirst   = time.Second
+	retryMost    = time.Minute
+)
+
+// Source is where events come from. [Grid] is one.
+type Source interface {
+	// Receive waits for events and returns them, or none after a while.
+	Receive(ctx context.Context) ([]Delivery, error)
+	// Acknowledge takes events away, so that they do not come again.
+	Acknowledge(ctx context.Context, locks []string) error
+}
+
+// Config is what a Controller needs. All fields but Wrote are required.
+type Config struct {
+	API     *rest.Config
+	Source  Source
+	Log     *slog.Logger
+	Metrics *Metrics
+	// Wrote, where set, is called for each request that writes.
+	Wrote func(resource string)
+}
+
+// Controller asks for rotations when events announce new versions. One of them should run in a cluster; a second one would share the events with it.
+type Controller struct {
+	Config
+	client  rest.Interface
+	classes cache.SharedIndexInformer
+	// failing is the text of the failure that was told last, "" while events are received.
+	failing string
+}
+
+// New returns a Controller, which works while [Controller.Run] runs.
+func New(c Config) (*Controller, error) {
+	if c.Wrote == nil {
+		c.Wrote = func(string) {}
+	}
+	client, err := newClient(c.API)
+	if err != nil {
+		return nil, err
+	}
+	controller := &Controller{Config: c, client: client, classes: cache.NewSharedIndexInformer(
+		cache.NewListWatchFromClient(client, v1.SecretProviderClassResource().Resource, metav1.NamespaceAll, fields.Everything()),
+		&v1.SecretProviderClass{}, 0, cache.Indexers{})}
+	return controller, controller.classes.SetTransform(slim)
+}
+
+func newClient(config *rest.Config) (rest.Interface, error) {
+	scheme := runtime.NewScheme()
+	if err := v1.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("registering API types: %w", err)
+	}
+	version := v1.GroupVersion()
+	c := rest.CopyConfig(config)
+	c.APIPath, c.GroupVersion, c.ContentType = "/apis", &version, runtime.ContentTypeJSON
+	c.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	client, err := rest.RESTClientFor(c)
+	if err != nil {
+		return nil, fmt.Errorf("making the API client: %w", err)
+	}
+	return client, nil
+}
+
+// Run works until ctx ends.
+func (c *Controller) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { c.classes.RunWithContext(ctx) })
+	// An event that is handled before all classes are known would be lost for the others.
+	if !cache.WaitForCacheSync(ctx.Done(), c.classes.HasSynced) {
+		return nil // ctx has ended
+	}
+	c.receive(ctx)
+	return nil
+}
+
+// receive handles events until ctx ends.
+func (c *Controller) receive(ctx context.Context) {
+	for failures := 0; ctx.Err() == nil; {
+		wait := pause
+		if c.turn(ctx) {
+			failures = 0
+		} else {
+			wait = backOff(failures)
+			failures++
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// backOff is how long to wait after a failure: twice as long each time, and not at the same moment as others.
+func backOff(failures int) time.Duration {
+	wait := retryMost
+	if failures < 6 {
+		wait = min(retryFirst<<failures, retryMost)
+	}
+	return wait/2 + rand.N(wait/2+1) //nolint:gosec // it spreads retries, and is no secret
+}
+
+// turn handles what the next reception brings, and reports whether all of it worked.
+func (c *Controller) turn(ctx context.Context) bool {
+	deliveries, err := c.Source.Receive(ctx)
+	if ctx.Err() != nil {
+		return true
+	}
+	c.tell(ctx, err)
+	if err != nil {
+		c.Metrics.failures.Inc()
+		return false
+	}
+	done, err := c.handle(ctx, deliveries)
+	if err != nil {
+		c.Log.WarnContext(ctx, "Asking for the rotation of announced objects failed; their events come again", slog.Any("error", err))
+	}
+	if len(done) == 0 {
+		return err == nil
+	}
+	if failed := c.Source.Acknowledge(ctx, done); failed != nil && ctx.Err() == nil {
+		c.Log.WarnContext(ctx, "Acknowledging events failed; they come again", slog.Any("error", failed))
+		return false
+	}
+	return err == nil
+}
+
+// tell logs a failure once, however often it repeats, and its end.
+func (c *Controller) tell(ctx context.Context, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	switch {
+	case text == c.failing:
+		return
+	case err != nil:
+		c.Log.WarnContext(ctx, "Receiving events of Key Vault fails; changed objects are found at the next interval meanwhile", slog.Any("error", err))
+	default:
+		c.Log.InfoContext(ctx, "Events of Key Vault are received again")
+	}
+	c.failing = text
+}
+
+// handle asks for the rotation of all classes that the events concern, and returns the locks of the events with which nothing is left to do.
+func (c *Controller) handle(ctx context.Context, deliveries []Delivery) (done []string, err error) {
+	announced := map[string]change{} // by lock
+	for _, d := range deliveries {
+		if one, ok := c.understand(ctx, d); ok {
+			announced[d.Lock] = one
+		}
+	}
+	var failed map[*class]error
+	if len(announced) > 0 {
+		failed = c.requestAll(ctx, mounting(c.classes.GetStore(), slices.Collect(maps.Values(announced))))
+	}
+	for _, d := range deliveries {
+		one, ok := announced[d.Lock]
+		if !ok || !slices.ContainsFunc(slices.Collect(maps.Keys(failed)), func(c *class) bool { return c.concerns(one) }) {
+			done = append(done, d.Lock)
+		}
+	}
+	for one, why := range failed {
+		err = errors.Join(err, fmt.Errorf("class %s/%s: %w", one.Namespace, one.Name, why))
+	}
+	return done, err
+}
+
+// understand returns what an event announces, false where that is nothing.
+func (c *Controller) understand(ctx context.Context, d Delivery) (change, bool) {
+	if kindOf(d.Type) == "" {
+		c.Metrics.received.WithLabelValues(resultIgnored).Inc()
+		return change{}, false
+	}
+	one, err := parse(d)
+	if err != nil {
+		c.Metrics.received.WithLabelValues(resultInvalid).Inc()
+		c.Log.WarnContext(ctx, "An event cannot be understood and is dropped", slog.String("type", d.Type), slog.Any("error", err))
+		return change{}, false
+	}
+	c.Metrics.received.WithLabelValues(resultNewVersion).Inc()
+	if !d.Time.IsZero() {
+		c.Metrics.delay.Observe(max(0, time.Since(d.Time)).Seconds())
+	}
+	c.Log.InfoContext(ctx, "New version announced", slog.String("vault", one.vault), slog.String("type", one.kind),
+		slog.String("object", one.name), slog.String("version", one.version))
+	return one, true
+}
+
+// requestAll asks for the rotation of classes, a few at a time, and returns those for which that failed.
+func (c *Controller) requestAll(ctx context.Context, classes []*class) map[*class]error {
+	var (
+		group  errgroup.Group
+		mu     sync.Mutex
+		failed = map[*class]error{}
+	)
+	group.SetLimit(writers)
+	for _, one := range classes {
+		group.Go(func() error {
+			if err := c.request(ctx, one); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failed[one] = err
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // failures are kept one by one
+	return failed
+}
+
+// request asks for the rotation of a class. The class's uid keeps it from one that was made anew.
+func (c *Controller) request(ctx context.Context, one *class) error {
+	type metadata struct {
+		UID         types.UID         `json:"uid"`
+		Annotations map[string]string `json:"annotations"`
+	}
+	body, err := json.Marshal(map[string]metadata{"metadata": {one.UID, map[string]string{v1.RotateAnnotation: v1.NextRotateRequest(one.requested, time.Now())}}})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	c.Wrote(v1.SecretProviderClassResource().Resource)
+	err = c.client.Patch(types.MergePatchType).Namespace(one.Namespace).Resource(v1.SecretProviderClassResource().Resource).Name(one.Name).
+		Param("fieldManager", FieldManager).Body(body).Do(ctx).Error()
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil // gone, or made anew and then mounted anew
+	}
+	if err == nil {
+		c.Metrics.requests.Inc()
+	}
+	return err
+}
