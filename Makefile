@@ -101,12 +101,13 @@ test-e2e: cluster images ## Run the end-to-end tests on a local cluster (root)
 .PHONY: bench
 bench: build cluster $(DIST)/bench.yaml ## Measure what a node costs: publish, refresh, memory, requests, growth (root, Linux); see bench/README.md
 	$(STATIC) go build -o $(DIST)/bench ./bench/node
-	$(DIST)/bench --driver=$(DIST)/$(PLATFORM)/vaultferry-driver --provider=$(DIST)/$(PLATFORM)/vaultferry-provider --emulator=$(DIST)/$(PLATFORM)/azure-emulator $(BENCH_FLAGS)
+	$(DIST)/bench --driver=$(DIST)/$(PLATFORM)/vaultferry-driver --provider=$(DIST)/$(PLATFORM)/vaultferry-provider --controller=$(DIST)/$(PLATFORM)/vaultferry-controller --emulator=$(DIST)/$(PLATFORM)/azure-emulator $(BENCH_FLAGS)
 
 .PHONY: $(DIST)/bench.yaml
 $(DIST)/bench.yaml:
 	@mkdir -p $(DIST)
-	"$$(tools/tool.sh helm4)" template vaultferry charts/vaultferry --namespace kube-system --set enableSecretRotation=true > $@
+	"$$(tools/tool.sh helm4)" template vaultferry charts/vaultferry --namespace kube-system --set enableSecretRotation=true,controller.events.endpoint=https://eg-bench.westeurope-1.eventgrid.azure.net \
+	  --set controller.events.topic=keyvault,controller.events.subscription=vaultferry,controller.events.clientID=bench,controller.events.tenantID=bench > $@
 
 .PHONY: bench-scale
 bench-scale: cluster $(DIST)/bench.yaml ## Count what 500 hollow nodes ask of Key Vault, Entra ID and the API server (root, Linux); see docs/scale.md

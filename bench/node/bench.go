@@ -44,6 +44,7 @@ func groups() []group {
 		{"memory", (*bench).memory},
 		{"faults", (*bench).faults},
 		{"lag", (*bench).lag},
+		{"events", (*bench).announced},
 		{"growth", (*bench).grow},
 	}
 }

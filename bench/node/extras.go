@@ -142,7 +142,7 @@ func (b *bench) lag(ctx context.Context) error {
 				if err := sleep(ctx, time.Duration(i)*interval/writes); err != nil {
 					return err
 				}
-				took, err := b.arrival(ctx, n, w, pods, interval)
+				took, err := b.arrival(ctx, n, w, pods, 2*interval+30*time.Second)
 				if err != nil {
 					return err
 				}
@@ -160,13 +160,14 @@ func (b *bench) lag(ctx context.Context) error {
 	})
 }
 
-func (b *bench) arrival(ctx context.Context, n *node, w workload, pods []*pod, interval time.Duration) (time.Duration, error) {
+// arrival writes a value to the vault, and returns how long it took until all volumes held it.
+func (b *bench) arrival(ctx context.Context, n *node, w workload, pods []*pod, most time.Duration) (time.Duration, error) {
 	generation := b.next()
 	if err := b.azure.set(ctx, 0, generation); err != nil {
 		return 0, err
 	}
 	began := time.Now()
-	err := lab.Eventually(ctx, 2*interval+30*time.Second, 20*time.Millisecond, func(ctx context.Context) error {
+	err := lab.Eventually(ctx, most, 20*time.Millisecond, func(ctx context.Context) error {
 		if !n.ours() { // kubelet repeats its calls
 			if err := b.publishAll(ctx, n, w, pods); err != nil {
 				return err

@@ -21,13 +21,13 @@ import (
 )
 
 type options struct {
-	driver, provider, emulator string
-	cluster, manifests         string
-	csiSocket, command         string
-	output, plot, profiles     string
-	only                       string
-	latency, interval          time.Duration
-	check                      bool
+	driver, provider, controller, emulator string
+	cluster, manifests                     string
+	csiSocket, command                     string
+	output, plot, profiles                 string
+	only                                   string
+	latency, interval                      time.Duration
+	check                                  bool
 }
 
 func main() {
@@ -50,6 +50,7 @@ func (o *options) parse(args []string, stderr io.Writer) error {
 	const dist = "dist/linux-amd64/"
 	flags.StringVar(&o.driver, "driver", dist+"vaultferry-driver", "the driver's binary")
 	flags.StringVar(&o.provider, "provider", dist+"vaultferry-provider", "the provider's binary")
+	flags.StringVar(&o.controller, "controller", dist+"vaultferry-controller", "the controller's binary")
 	flags.StringVar(&o.emulator, "emulator", dist+"azure-emulator", "the emulator's binary")
 	flags.StringVar(&o.cluster, "cluster", "dist/cluster", "the local cluster's command, which builds the API server")
 	flags.StringVar(&o.manifests, "manifests", "dist/bench.yaml", "the rendered chart: CRDs, roles, policies")
