@@ -21,12 +21,15 @@ type content struct {
 	// versions are the objects in the order of their ids.
 	versions []v1.SecretProviderClassObject
 	notices  []notice
-	// readAt is when the content was read from its source, as far as the provider tells; zero otherwise.
+	// readAt is when the content was read from its source. Where the provider does not tell, it is when it was asked.
 	readAt time.Time
+	// payload is the name of the volume's payload once it holds the content; "" where the provider writes by itself.
+	payload string
 }
 
-func newContent(provider string, response *v1alpha1.MountResponse) *content {
-	c := &content{provider: provider, notices: newNotices(response.GetNotices())}
+// newContent returns what a provider answered that was asked at a time.
+func newContent(provider string, response *v1alpha1.MountResponse, asked time.Time) *content {
+	c := &content{provider: provider, readAt: asked, notices: newNotices(response.GetNotices())}
 	if told := len(response.GetObjectVersion()); told > 0 {
 		c.versions = make([]v1.SecretProviderClassObject, 0, told)
 	}
@@ -35,7 +38,8 @@ func newContent(provider string, response *v1alpha1.MountResponse) *content {
 		c.versions = append(c.versions, v1.SecretProviderClassObject{ID: shared(version.GetId()), Version: shared(version.GetVersion())})
 	}
 	slices.SortFunc(c.versions, func(a, b v1.SecretProviderClassObject) int { return cmp.Compare(a.ID, b.ID) })
-	if at := response.GetReadAtUnixMilli(); at > 0 {
+	// What was read in the future would stay the newest for as long.
+	if at := response.GetReadAtUnixMilli(); at > 0 && !time.UnixMilli(at).After(time.Now()) {
 		c.readAt = time.UnixMilli(at)
 	}
 	for _, f := range response.GetFiles() {
@@ -46,6 +50,19 @@ func newContent(provider string, response *v1alpha1.MountResponse) *content {
 		})
 	}
 	return c
+}
+
+// confirmation says which payload of a volume was last found to be what its source holds, and when that was read. The zero value is for a volume that an
+// earlier process has published.
+type confirmation struct {
+	payload string
+	readAt  time.Time
+	// adopted says that the provider has written by itself: nobody knows one state of such a volume from another.
+	adopted bool
+}
+
+func (c *content) confirmation() confirmation {
+	return confirmation{c.payload, c.readAt, c.writtenByProvider()}
 }
 
 // shared returns s as the one copy of it that all volumes hold.

@@ -16,7 +16,6 @@ import (
 	"github.com/vaultferry/vaultferry/api/provider/v1alpha1"
 	v1 "github.com/vaultferry/vaultferry/api/v1"
 	"github.com/vaultferry/vaultferry/internal/reason"
-	"github.com/vaultferry/vaultferry/internal/secret"
 )
 
 // away is a provider that is gone while gone is set: whoever asks it waits until they give up.
@@ -260,82 +259,6 @@ func TestATakeOverThatFailsIsTriedAgain(t *testing.T) {
 			t.Error("the class is not known")
 		}
 	})
-}
-
-// keptSecrets keeps the volumes that a driver has taken over.
-type keptSecrets struct {
-	noSecrets
-	resynced []SyncedVolume
-}
-
-// Resync implements [Secrets].
-func (k *keptSecrets) Resync(v SyncedVolume) { k.resynced = append(k.resynced, v) }
-
-// What a volume holds is as old for the next driver as it is for the one that wrote it: written long after it was read, it must not pass for newer than
-// what another volume has brought into the Secret meanwhile.
-func TestATakenOverVolumeIsAsOldAsItsContent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newClockwork(t)
-		readAt := time.Now().Add(-3 * time.Second)
-		c.Providers = readEarlier{c, readAt}
-		c.call(0, "t")
-		mounter, kept := c.mounter, &keptSecrets{}
-		c.restart()
-		c.Mounter, c.Secrets, c.RefreshInterval = mounter, kept, 0
-		c.call(0, "t")
-		if len(kept.resynced) != 1 {
-			t.Fatalf("%d volumes are taken over", len(kept.resynced))
-		}
-		content, err := kept.resynced[0].Read()
-		if err != nil || !content.ReadAt.Equal(readAt.Truncate(time.Millisecond)) || len(content.Files) == 0 {
-			t.Errorf("%d files, read at %s, want %s; %v", len(content.Files), content.ReadAt, readAt, err)
-		}
-	})
-}
-
-// The time at which content was read is that of the content which is there when it is asked for.
-func TestTheTimeOfAVolumesContentIsThatOfWhatItHolds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newClockwork(t)
-		start := time.Now().Truncate(time.Millisecond)
-		p := c.publication(0, "t")
-		c.call(0, "t")
-		for what, tc := range map[string]struct{ told, wrote, want time.Duration }{
-			"as the volume has it":         {time.Second, time.Second, time.Second},
-			"read again, and found equal":  {time.Minute, time.Second, time.Minute},
-			"replaced by a later refresh":  {time.Second, time.Minute, time.Minute},
-			"taken over: the volume knows": {-1, time.Minute, time.Minute},
-		} {
-			if _, err := c.payload.WriteAsOf(p.target, []secret.File{{Path: "db", Mode: 0o644, Content: secret.New([]byte(what))}}, nil, start.Add(tc.wrote)); err != nil {
-				t.Fatal(err)
-			}
-			var told time.Time
-			if tc.told >= 0 {
-				told = start.Add(tc.told)
-			}
-			content, err := c.synced(p, &v1.SecretProviderClass{}, told).Read()
-			if err != nil || !content.ReadAt.Equal(start.Add(tc.want)) || string(content.Files[0].Content.Reveal()) != what {
-				t.Errorf("%s: read at %s after the start, %v", what, content.ReadAt.Sub(start), err)
-			}
-		}
-	})
-}
-
-// readEarlier is a provider that has read what it returns some time ago.
-type readEarlier struct {
-	ContentSource
-	at time.Time
-}
-
-// Mount implements [ContentSource].
-func (r readEarlier) Mount(
-	ctx context.Context, provider string, req *v1alpha1.MountRequest, waiting func(*reason.Error),
-) (*v1alpha1.MountResponse, error) {
-	answer, err := r.ContentSource.Mount(ctx, provider, req, waiting)
-	if answer != nil {
-		answer.ReadAtUnixMilli = r.at.UnixMilli()
-	}
-	return answer, err
 }
 
 // Where the files were switched and something failed after that, the next refresh finds nothing to do. It tells of the change.

@@ -87,12 +87,13 @@ func (m *Metrics) follow(v *volumes) {
 		}, value))
 	}
 	gauge("vaultferry_refresh_queue_depth", "Volumes that are due for a refresh", func() float64 {
-		due, _ := v.waiting(time.Now())
-		return float64(due)
+		return float64(v.state(time.Now()).due)
+	})
+	gauge("vaultferry_failing_volumes", "Volumes whose last refresh failed", func() float64 {
+		return float64(v.state(time.Now()).failing)
 	})
 	gauge("vaultferry_oldest_refresh_age_seconds", "Age of the content that was confirmed longest ago", func() float64 {
-		_, oldest := v.waiting(time.Now())
-		return oldest.Seconds()
+		return v.state(time.Now()).oldest.Seconds()
 	})
 }
 

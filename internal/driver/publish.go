@@ -103,19 +103,43 @@ func (n *Node) takeOver(ctx context.Context, p publication) {
 		n.Log.WarnContext(ctx, "Taking over a volume", slog.String("pod", p.pod.String()), slog.Any("error", err))
 		return
 	}
-	n.volumes.change(p.target, func(m *memory) { m.class = class })
-	n.Secrets.Resync(n.synced(p, class, time.Time{}))
+	missed := n.missed(p.target, class)
+	n.volumes.change(p.target, func(m *memory) {
+		m.class = class
+		// What is due until now is so by the driver's interval.
+		if interval := n.intervalOf(class); interval != n.RefreshInterval && interval > 0 {
+			m.due, m.interval = within(interval), interval
+		} else if interval == 0 {
+			m.due, m.interval = time.Time{}, 0
+		}
+		if missed {
+			m.due, m.fetchedAfter = within(time.Second), time.Now()
+		}
+	})
+	n.Secrets.Resync(n.synced(p, class, confirmation{}))
 }
 
-// synced is what the Secrets of a volume need. readAt is when its content was last read from its source, zero where only the mount knows. By the time
-// somebody asks, the mount may hold what another refresh, or another driver, has put there since, and its own time counts.
-func (n *Node) synced(p publication, class *v1.SecretProviderClass, readAt time.Time) SyncedVolume {
+// missed reports whether somebody asked for a rotation of the class while no driver ran that could follow: after the volume's content was read, and not
+// so long ago that whoever was there before has surely done it.
+func (n *Node) missed(target string, class *v1.SecretProviderClass) bool {
+	asked, err := time.Parse(time.RFC3339Nano, class.Annotations[v1.RotateAnnotation])
+	if err != nil || time.Since(asked) > missedFor {
+		return false
+	}
+	held, err := n.payload.Read(target)
+	return err == nil && held.ReadAt.Before(asked)
+}
+
+// synced is what the Secrets of a volume need. By the time somebody asks, the volume may hold what another refresh, or another driver, has put there since
+// it was last confirmed, and then it is as old as the volume says.
+func (n *Node) synced(p publication, class *v1.SecretProviderClass, last confirmation) SyncedVolume {
 	return SyncedVolume{Pod: p.pod, Target: p.target, Class: class, Read: func() (Content, error) {
-		files, noted, err := n.payload.Read(p.target)
-		if readAt.After(noted) {
-			noted = readAt // equal content was read again
+		held, err := n.payload.Read(p.target)
+		readAt := held.ReadAt
+		if !last.readAt.IsZero() && (last.adopted || held.Payload == last.payload) {
+			readAt = last.readAt
 		}
-		return Content{Files: files, ReadAt: noted}, err
+		return Content{Files: held.Files, ReadAt: readAt}, err
 	}}
 }
 
@@ -200,11 +224,12 @@ func (n *Node) fetch(ctx context.Context, p publication, from state, class *v1.S
 			n.Events.Warn(p.pod, why.Reason.Name, why.Error())
 		}
 	}
+	asked := time.Now()
 	response, err := n.Providers.Mount(ctx, provider, request, waiting)
 	if err != nil {
 		return nil, known(err).Behind("failed to mount secrets store objects for pod " + p.pod.String() + ", err: ")
 	}
-	return newContent(provider, response), nil
+	return newContent(provider, response, asked), nil
 }
 
 // write puts the content on the volume, which reads it back, and reports whether anything had to change.
@@ -212,7 +237,7 @@ func (n *Node) write(p publication, c *content) (changed bool, err error) {
 	if c.writtenByProvider() {
 		return n.adopt(p, c)
 	}
-	if changed, err = n.payload.WriteAsOf(p.target, c.files, p.gid, c.readAt); err != nil {
+	if c.payload, changed, err = n.payload.WriteAsOf(p.target, c.files, p.gid, c.readAt); err != nil {
 		return changed, writeFailed(err)
 	}
 	return changed, nil

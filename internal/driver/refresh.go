@@ -29,6 +29,8 @@ const (
 	// retryAsked.
 	retryFirst = 2 * time.Second
 	retryAsked = 2 * time.Minute
+	// missedFor is for how long a request for a rotation is followed by a driver that was not there when it came.
+	missedFor = time.Hour
 	// idleWait is how long the timer sleeps where no volume is due.
 	idleWait = time.Hour
 	// minInterval bounds what a class may ask for.
@@ -178,14 +180,10 @@ func retryDelay(failures int, most time.Duration) time.Duration {
 
 // remember records that the volume now holds what was fetched, and has the pod's status written.
 func (n *Node) remember(ctx context.Context, p publication, done outcome, fetched time.Time) {
-	readAt := fetched
-	if at := done.content.readAt; !at.IsZero() && at.Before(fetched) {
-		readAt = at
-	}
 	n.tell(p, done.content.notices)
 	m := memory{
 		class: done.class, versions: done.content.versions, notices: done.content.notices,
-		refreshed: fetched, readAt: readAt,
+		refreshed: fetched, confirmed: done.content.confirmation(),
 	}
 	if interval := n.intervalOf(done.class); interval > 0 {
 		m.due, m.interval = before(interval), interval
@@ -203,7 +201,7 @@ func (n *Node) remember(ctx context.Context, p publication, done outcome, fetche
 	n.Status.Report(Report{
 		Pod: p.pod, Class: p.class, Target: p.target, Versions: m.versions, Notices: done.content.notices,
 		First: done.first, Changed: done.changed, Synced: len(done.class.Spec.SecretObjects) > 0, Request: done.class.Annotations[v1.RotateAnnotation],
-		Unsynced: n.Secrets.Sync(ctx, n.synced(p, done.class, readAt)),
+		Unsynced: n.Secrets.Sync(ctx, n.synced(p, done.class, m.confirmed)),
 	})
 }
 
@@ -267,7 +265,7 @@ func (n *Node) classChanged(class *v1.SecretProviderClass, targets []string) {
 				m.due, m.failures, m.prompted = within(time.Second), 0, time.Now()
 			case !equality.Semantic.DeepEqual(m.class.Spec.SecretObjects, class.Spec.SecretObjects):
 				m.class = class
-				n.Secrets.Resync(n.synced(m.publication, class, m.readAt))
+				n.Secrets.Resync(n.synced(m.publication, class, m.confirmed))
 			}
 		})
 	}

@@ -25,8 +25,8 @@ type memory struct {
 
 	// refreshed is when the provider was last asked with success; zero after a restart.
 	refreshed time.Time
-	// readAt is when the content was read from its source.
-	readAt time.Time
+	// confirmed is when the content was last read from its source, and which payload that is.
+	confirmed confirmation
 	// due is when the volume is to be refreshed next; zero: not before something asks for it.
 	due time.Time
 	// interval is that of a volume whose last refresh worked; 0 where none did, or none is to follow.
@@ -244,19 +244,30 @@ func (v *volumes) takeDue(now time.Time, maxWait time.Duration) (targets []strin
 	return targets, wait
 }
 
-// waiting counts the volumes that are due, and oldest is the longest time since a volume was last refreshed with success.
-func (v *volumes) waiting(now time.Time) (due int, oldest time.Duration) {
+// refreshState is how the refreshes of all volumes do.
+type refreshState struct {
+	// due volumes wait for a refresh; the last one of failing volumes failed.
+	due, failing int
+	// oldest is the longest time since a volume was last refreshed with success, of those that are to be refreshed.
+	oldest time.Duration
+}
+
+func (v *volumes) state(now time.Time) refreshState {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	var s refreshState
 	for _, m := range v.held {
 		if m.isDue(now) {
-			due++
+			s.due++
 		}
-		if !m.refreshed.IsZero() {
-			oldest = max(oldest, now.Sub(m.refreshed))
+		if m.failures > 0 {
+			s.failing++
+		}
+		if !m.refreshed.IsZero() && !m.due.IsZero() {
+			s.oldest = max(s.oldest, now.Sub(m.refreshed))
 		}
 	}
-	return due, oldest
+	return s
 }
 
 // before returns a time at most d away, up to a tenth of d earlier, so that volumes that started together drift apart and none is

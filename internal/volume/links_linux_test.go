@@ -71,7 +71,7 @@ func TestLinksOnTheTargetPathLeadNowhere(t *testing.T) {
 				return err
 			},
 			"read": func(target string) error {
-				_, _, err := volume.Payload{}.Read(target)
+				_, err := volume.Payload{}.Read(target)
 				return err
 			},
 		} {

@@ -36,41 +36,48 @@ type Payload struct {
 // to change; an error after the switch leaves that true. gid, if not nil, becomes the group of every file, which the group may then read. A volume that already holds all that is left
 // untouched. In any other, what was written is read back before Write returns: each file, and the links that lead to it.
 func (p Payload) Write(root string, files []secret.File, gid *int) (changed bool, err error) {
-	return p.WriteAsOf(root, files, gid, time.Time{})
+	_, changed, err = p.WriteAsOf(root, files, gid, time.Time{})
+	return changed, err
 }
 
 // WriteAsOf is [Payload.Write] of files that were read from their source at readAt, which [Payload.Read] tells from then on, also to another process;
-// zero where that is not known. Where the volume holds the files already, it keeps telling the earlier time.
-func (p Payload) WriteAsOf(root string, files []secret.File, gid *int, readAt time.Time) (changed bool, err error) {
+// zero where that is not known. Where the volume holds the files already, it keeps telling the earlier time. name is that of the payload which the volume
+// then holds.
+func (p Payload) WriteAsOf(root string, files []secret.File, gid *int, readAt time.Time) (name string, changed bool, err error) {
 	w, err := p.open(root, files, gid)
 	if err != nil {
-		return false, err
+		return "", false, err
 	}
 	defer w.root.Close()
 	w.readAt = readAt
 	same, err := w.holdsFiles()
 	if err != nil {
-		return false, err
+		return "", false, err
 	}
 	if !same {
 		if err := w.replace(); err != nil {
-			return false, err
+			return "", false, err
 		}
 	}
+	return w.current, !same, w.finish()
+}
+
+// finish makes sure that everything is as planned.
+func (w *writer) finish() error {
 	// Links and leftovers are put right even if the files were, since a crash may have come between the two.
 	if err := w.tidy(); err != nil {
-		return !same, err
+		return err
 	}
 	if !w.touched {
-		return false, nil // files and links have just been read
+		return nil // files and links have just been read
 	}
 	switch holds, err := w.holds(); {
 	case err != nil:
-		return !same, err
+		return err
 	case !holds:
-		return !same, reason.New(reason.WriteFailed, "", "the files on the volume are not those that were written")
+		return reason.New(reason.WriteFailed, "", "the files on the volume are not those that were written")
 	}
-	return !same, nil
+	return nil
 }
 
 // open opens the volume at root for a write of files, and looks at what is there.

@@ -17,46 +17,54 @@ import (
 // errMoved says that a write came between two looks at a volume.
 var errMoved = errors.New("the volume changed while it was read")
 
-// Read returns the files that a workload sees in the volume at root, and when they were read from their source: where whoever wrote them knew that, this
-// time, otherwise the time at which they were written. It never mixes two payloads. Files that a provider put there by itself are read too.
-func (Payload) Read(root string) (files []secret.File, readAt time.Time, err error) {
+// Content is what a volume holds.
+type Content struct {
+	Files []secret.File
+	// ReadAt is when they were read from their source: where whoever wrote them knew that, this time, otherwise the time at which they were written.
+	ReadAt time.Time
+	// Payload is the name of the payload, which no other one of the volume has; "" where there is none.
+	Payload string
+}
+
+// Read returns what a workload sees in the volume at root. It never mixes two payloads. Files that a provider put there by itself are read too.
+func (Payload) Read(root string) (Content, error) {
 	const attempts = 3
 	for attempt := 1; ; attempt++ {
-		files, readAt, err := readOnce(root)
+		content, err := readOnce(root)
 		if err == nil || attempt == attempts {
-			return files, readAt, err
+			return content, err
 		}
 	}
 }
 
-func readOnce(root string) ([]secret.File, time.Time, error) {
+func readOnce(root string) (Content, error) {
 	volume, err := openRoot(root)
 	if err != nil {
-		return nil, time.Time{}, err
+		return Content{}, err
 	}
 	defer volume.Close()
 	// The payload directory is read by its own name: behind ..data there may be another one at any moment.
 	payload, err := volume.Readlink(dataLink)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, time.Time{}, fmt.Errorf("reading the payload link: %w", err)
+		return Content{}, fmt.Errorf("reading the payload link: %w", err)
 	}
 	// A provider's own link may end in a slash; no link is the volume itself.
 	r := reader{root: volume, base: path.Clean(payload)}
 	info, err := volume.Stat(r.base)
 	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("reading volume: %w", err)
+		return Content{}, fmt.Errorf("reading volume: %w", err)
 	}
 	r.newest = info.ModTime()
 	if err := r.directory(r.base); err != nil {
-		return nil, time.Time{}, err
+		return Content{}, err
 	}
 	if now, err := volume.Readlink(dataLink); err == nil && now != payload {
-		return nil, time.Time{}, errMoved
+		return Content{}, errMoved
 	}
 	if isStamp(r.base) {
-		return r.files, info.ModTime(), nil // [Payload.WriteAsOf] dates the directory; files keep the time at which they were written
+		r.newest = info.ModTime() // [Payload.WriteAsOf] dates the directory; files keep the time at which they were written
 	}
-	return r.files, r.newest, nil
+	return Content{Files: r.files, ReadAt: r.newest, Payload: payload}, nil
 }
 
 // reader collects the files below base.

@@ -18,15 +18,15 @@ import (
 
 func readAll(t *testing.T, root string) (map[string]string, time.Time) {
 	t.Helper()
-	files, written, err := volume.Payload{}.Read(root)
+	content, err := volume.Payload{}.Read(root)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := map[string]string{}
-	for _, f := range files {
+	for _, f := range content.Files {
 		got[f.Path] = fmt.Sprintf("%o %s", f.Mode, f.Content.Reveal())
 	}
-	return got, written
+	return got, content.ReadAt
 }
 
 func TestReadGivesWhatAWorkloadSees(t *testing.T) {
@@ -50,8 +50,12 @@ func TestReadTellsWhenTheContentWasRead(t *testing.T) {
 	first := time.Now().Add(-time.Hour).Truncate(time.Millisecond)
 	write := func(value string, readAt time.Time) {
 		t.Helper()
-		if _, err := (volume.Payload{}).WriteAsOf(root, []secret.File{file("db/password", value), file("user", "app")}, nil, readAt); err != nil {
+		name, _, err := volume.Payload{}.WriteAsOf(root, []secret.File{file("db/password", value), file("user", "app")}, nil, readAt)
+		if err != nil {
 			t.Fatal(err)
+		}
+		if content, err := (volume.Payload{}).Read(root); err != nil || content.Payload != name {
+			t.Errorf("wrote payload %q, read %q, %v", name, content.Payload, err)
 		}
 	}
 	for _, step := range []struct {
@@ -116,7 +120,7 @@ func TestReadKeepsTheDotsOfNames(t *testing.T) {
 }
 
 func TestReadOfNothing(t *testing.T) {
-	if _, _, err := (volume.Payload{}).Read(filepath.Join(t.TempDir(), "none")); err == nil {
+	if _, err := (volume.Payload{}).Read(filepath.Join(t.TempDir(), "none")); err == nil {
 		t.Fatal("no error for a volume that is not there")
 	}
 	if got, _ := readAll(t, t.TempDir()); len(got) > 0 {
@@ -132,8 +136,8 @@ func TestReadNeverLeavesTheVolume(t *testing.T) {
 	if err := os.Symlink(filepath.Join(outside, "passwd"), filepath.Join(root, "link")); err != nil {
 		t.Fatal(err)
 	}
-	if files, _, err := (volume.Payload{}).Read(root); err == nil {
-		t.Fatalf("read %d files through a link to the outside", len(files))
+	if content, err := (volume.Payload{}).Read(root); err == nil {
+		t.Fatalf("read %d files through a link to the outside", len(content.Files))
 	}
 }
 
@@ -153,10 +157,11 @@ func TestReadsNeverMix(t *testing.T) {
 	})
 	defer writing.Wait()
 	for range 200 {
-		files, _, err := volume.Payload{}.Read(root)
+		content, err := volume.Payload{}.Read(root)
 		if err != nil {
 			continue // three writes came between: the caller tries again
 		}
+		files := content.Files
 		for _, f := range files {
 			if !f.Content.Equal(files[0].Content) {
 				t.Fatal("two payloads in one reading")
