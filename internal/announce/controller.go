@@ -63,8 +63,10 @@ type Controller struct {
 	Config
 	client  rest.Interface
 	classes cache.SharedIndexInformer
-	// failing is the text of the failure that was told last, "" while events are received.
-	failing string
+	// failing is the text of the failure that was told last, by stage; "" where all is well.
+	failing map[string]string
+	// asked are the values of the annotation that were written and that the cache does not show yet, by the class's uid.
+	asked map[types.UID]string
 }
 
 // New returns a Controller, which works while [Controller.Run] runs.
@@ -76,7 +78,7 @@ func New(c Config) (*Controller, error) {
 	if err != nil {
 		return nil, err
 	}
-	controller := &Controller{Config: c, client: client, classes: cache.NewSharedIndexInformer(
+	controller := &Controller{Config: c, client: client, failing: map[string]string{}, asked: map[types.UID]string{}, classes: cache.NewSharedIndexInformer(
 		cache.NewListWatchFromClient(client, v1.SecretProviderClassResource().Resource, metav1.NamespaceAll, fields.Everything()),
 		&v1.SecretProviderClass{}, 0, cache.Indexers{})}
 	return controller, controller.classes.SetTransform(slim)
@@ -107,6 +109,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	if !cache.WaitForCacheSync(ctx.Done(), c.classes.HasSynced) {
 		return nil // ctx has ended
 	}
+	c.Log.InfoContext(ctx, "Receiving events of Key Vault")
 	c.receive(ctx)
 	return nil
 }
@@ -143,40 +146,52 @@ func (c *Controller) turn(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return true
 	}
-	c.tell(ctx, err)
-	if err != nil {
-		c.Metrics.failures.Inc()
+	if c.tell(ctx, stageReceive, err); err != nil {
 		return false
+	}
+	if len(deliveries) == 0 {
+		return true
 	}
 	done, err := c.handle(ctx, deliveries)
-	if err != nil {
-		c.Log.WarnContext(ctx, "Asking for the rotation of announced objects failed; their events come again", slog.Any("error", err))
-	}
-	if len(done) == 0 {
+	if c.tell(ctx, stageRequest, err); len(done) == 0 {
 		return err == nil
 	}
-	if failed := c.Source.Acknowledge(ctx, done); failed != nil && ctx.Err() == nil {
-		c.Log.WarnContext(ctx, "Acknowledging events failed; they come again", slog.Any("error", failed))
-		return false
+	failed := c.Source.Acknowledge(ctx, done)
+	if ctx.Err() != nil {
+		return true
 	}
-	return err == nil
+	c.tell(ctx, stageAcknowledge, failed)
+	return err == nil && failed == nil
 }
 
-// tell logs a failure once, however often it repeats, and its end.
-func (c *Controller) tell(ctx context.Context, err error) {
+// told are what a person reads of a failure at each stage, and of its end.
+func told(stage string) (failure, end string) {
+	switch stage {
+	case stageReceive:
+		return "Receiving events of Key Vault fails; changed objects are found at the next interval meanwhile", "Events of Key Vault are received again"
+	case stageRequest:
+		return "Asking for the rotation of announced objects fails; their events come again", "Rotations are asked for again"
+	}
+	return "Acknowledging events fails; they come again", "Events are acknowledged again"
+}
+
+// tell counts a failure, and logs it once, however often it repeats, and its end.
+func (c *Controller) tell(ctx context.Context, stage string, err error) {
 	text := ""
 	if err != nil {
 		text = err.Error()
+		c.Metrics.failures.WithLabelValues(stage).Inc()
 	}
+	failure, end := told(stage)
 	switch {
-	case text == c.failing:
+	case text == c.failing[stage]:
 		return
 	case err != nil:
-		c.Log.WarnContext(ctx, "Receiving events of Key Vault fails; changed objects are found at the next interval meanwhile", slog.Any("error", err))
+		c.Log.WarnContext(ctx, failure, slog.Any("error", err)) //nolint:sloglint // one of a few constants
 	default:
-		c.Log.InfoContext(ctx, "Events of Key Vault are received again")
+		c.Log.InfoContext(ctx, end) //nolint:sloglint // one of a few constants
 	}
-	c.failing = text
+	c.failing[stage] = text
 }
 
 // handle asks for the rotation of all classes that the events concern, and returns the locks of the events with which nothing is left to do.
@@ -197,10 +212,27 @@ func (c *Controller) handle(ctx context.Context, deliveries []Delivery) (done []
 			done = append(done, d.Lock)
 		}
 	}
+	return done, firstOf(failed)
+}
+
+// firstOf returns the failure of the first class by name, and says how many more there are; nil where there is none but that a class is stale.
+func firstOf(failed map[*class]error) error {
+	var names []string
+	reasons := map[string]error{}
 	for one, why := range failed {
-		err = errors.Join(err, fmt.Errorf("class %s/%s: %w", one.Namespace, one.Name, why))
+		if name := one.Namespace + "/" + one.Name; !errors.Is(why, errStale) {
+			names = append(names, name)
+			reasons[name] = why
+		}
 	}
-	return done, err
+	if len(names) == 0 {
+		return nil
+	}
+	slices.Sort(names)
+	if more := len(names) - 1; more > 0 {
+		return fmt.Errorf("class %s, and %d more: %w", names[0], more, reasons[names[0]])
+	}
+	return fmt.Errorf("class %s: %w", names[0], reasons[names[0]])
 }
 
 // understand returns what an event announces, false where that is nothing.
@@ -232,9 +264,13 @@ func (c *Controller) requestAll(ctx context.Context, classes []*class) map[*clas
 		failed = map[*class]error{}
 	)
 	group.SetLimit(writers)
+	if len(c.asked) > len(c.classes.GetStore().ListKeys()) {
+		clear(c.asked) // most are of classes that are gone
+	}
 	for _, one := range classes {
+		value := c.next(one)
 		group.Go(func() error {
-			if err := c.request(ctx, one); err != nil {
+			if err := c.request(ctx, one, value); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				failed[one] = err
@@ -246,13 +282,32 @@ func (c *Controller) requestAll(ctx context.Context, classes []*class) map[*clas
 	return failed
 }
 
+// next returns the value that asks for the rotation of a class. It is later than the one before it, also where the cache does not show that yet: the same
+// value again would ask for nothing.
+func (c *Controller) next(one *class) string {
+	last := one.requested
+	if written, ok := c.asked[one.UID]; ok {
+		if written == last || v1.RotateRequestMet(written, last) {
+			delete(c.asked, one.UID)
+		} else {
+			last = written
+		}
+	}
+	value := v1.NextRotateRequest(last, time.Now())
+	c.asked[one.UID] = value
+	return value
+}
+
+// errStale says that a class is not the one any more that the cache shows. Its event comes again, and by then the cache knows.
+var errStale = errors.New("the class was made anew or is gone")
+
 // request asks for the rotation of a class. The class's uid keeps it from one that was made anew.
-func (c *Controller) request(ctx context.Context, one *class) error {
+func (c *Controller) request(ctx context.Context, one *class, value string) error {
 	type metadata struct {
 		UID         types.UID         `json:"uid"`
 		Annotations map[string]string `json:"annotations"`
 	}
-	body, err := json.Marshal(map[string]metadata{"metadata": {one.UID, map[string]string{v1.RotateAnnotation: v1.NextRotateRequest(one.requested, time.Now())}}})
+	body, err := json.Marshal(map[string]metadata{"metadata": {one.UID, map[string]string{v1.RotateAnnotation: value}}})
 	if err != nil {
 		return err
 	}
@@ -262,7 +317,7 @@ func (c *Controller) request(ctx context.Context, one *class) error {
 	err = c.client.Patch(types.MergePatchType).Namespace(one.Namespace).Resource(v1.SecretProviderClassResource().Resource).Name(one.Name).
 		Param("fieldManager", FieldManager).Body(body).Do(ctx).Error()
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil // gone, or made anew and then mounted anew
+		return errStale
 	}
 	if err == nil {
 		c.Metrics.requests.Inc()

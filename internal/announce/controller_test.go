@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
@@ -148,20 +149,37 @@ func TestAnEventIsAcknowledgedWhenItsClassesHaveBeenAskedFor(t *testing.T) {
 	}
 }
 
-// A class that is gone, or was made anew, has nothing to be asked for.
-func TestAClassThatWasMadeAnewIsLeftAlone(t *testing.T) {
+// A class that was made anew, which the cache does not show yet, is not asked for, and its event comes again.
+func TestTheEventOfAClassThatWasMadeAnewComesAgain(t *testing.T) {
 	api, config := newAPIServer(t, classNamed("app", nil))
 	source := &script{}
-	c, _ := run(t, config, source)
+	c, logged := run(t, config, source)
 	await(t, "the class to be known", c.classes.HasSynced)
 	api.mu.Lock()
 	api.classes[0] = classNamed("app", func(c *v1.SecretProviderClass) { c.UID = "another" })
 	api.mu.Unlock()
-	if done, err := c.handle(t.Context(), []Delivery{announced("db")}); err != nil || len(done) != 1 {
+	if done, err := c.handle(t.Context(), []Delivery{announced("db"), announced("other")}); err != nil || len(done) != 1 || done[0] != "other" {
 		t.Errorf("done %v, %v", done, err)
 	}
-	if asked := api.asked(); asked != nil {
-		t.Errorf("asked for %v", asked)
+	if asked := api.asked(); asked != nil || strings.Contains(logged.String(), "WARN") {
+		t.Errorf("asked for %v, logged %s", asked, logged)
+	}
+}
+
+// A second request is later than the first one, also while the cache still shows what was there before both.
+func TestTwoRequestsAreNeverTheSame(t *testing.T) {
+	c := &Controller{asked: map[types.UID]string{}}
+	ahead := time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)
+	one := &class{requested: ahead}
+	one.UID = "uid"
+	first := c.next(one)
+	second := c.next(one)
+	if v1.RotateRequestMet(first, ahead) || v1.RotateRequestMet(second, first) || !v1.RotateRequestMet(first, second) {
+		t.Errorf("%s, then %s, then %s", ahead, first, second)
+	}
+	one.requested = second // the cache has caught up
+	if third := c.next(one); v1.RotateRequestMet(third, second) || len(c.asked) != 1 {
+		t.Errorf("%s, then %s", second, third)
 	}
 }
 
@@ -171,7 +189,7 @@ func TestAFailureToReceiveIsToldOnce(t *testing.T) {
 		var logged bytes.Buffer
 		down := errors.New("reaching eg: no route")
 		source := &script{turns: []turn{{err: down}, {err: down}, {err: down}, {err: errors.New("403")}, {}, {}}}
-		c := &Controller{Config: Config{Source: source, Log: slog.New(slog.NewTextHandler(&logged, nil)), Metrics: NewMetrics(prometheus.NewRegistry())}}
+		c := &Controller{failing: map[string]string{}, Config: Config{Source: source, Log: slog.New(slog.NewTextHandler(&logged, nil)), Metrics: NewMetrics(prometheus.NewRegistry())}}
 		var waits []time.Duration
 		for range 6 {
 			c.turn(t.Context())
@@ -183,7 +201,7 @@ func TestAFailureToReceiveIsToldOnce(t *testing.T) {
 		if strings.Count(text, "no route") != 1 || strings.Count(text, "error=403") != 1 || strings.Count(text, "received again") != 1 {
 			t.Errorf("logged\n%s", text)
 		}
-		if got := testutil.ToFloat64(c.Metrics.failures); got != 4 {
+		if got := testutil.ToFloat64(c.Metrics.failures.WithLabelValues(stageReceive)); got != 4 {
 			t.Errorf("%v failures are counted", got)
 		}
 		if waits[0] > time.Second || waits[9] < retryMost/2 || waits[9] > retryMost {
@@ -196,7 +214,7 @@ func TestAFailureToReceiveIsToldOnce(t *testing.T) {
 func TestEventsOfOneSecondAreOneRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := &counting{}
-		c := &Controller{Config: Config{Source: source, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry())}}
+		c := &Controller{failing: map[string]string{}, Config: Config{Source: source, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry())}}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		c.receive(ctx)

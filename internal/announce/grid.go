@@ -134,7 +134,7 @@ func (g *Grid) Acknowledge(ctx context.Context, locks []string) error {
 		if e := answer.FailedLockTokens[0].Error; e != nil && e.Message != nil {
 			why = *e.Message
 		}
-		return fmt.Errorf("%d of %d events are still locked: %s", n, len(locks), why)
+		return fmt.Errorf("%d of %d events could not be acknowledged, and come again: %s", n, len(locks), why)
 	}
 	return nil
 }
@@ -143,6 +143,9 @@ func (g *Grid) Acknowledge(ctx context.Context, locks []string) error {
 func (g *Grid) explain(err error) error {
 	refused, ok := errors.AsType[*azcore.ResponseError](err)
 	if !ok {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("reaching %s: no answer in time: %w", g.host, context.DeadlineExceeded)
+		}
 		if unreachable, ok := errors.AsType[*url.Error](err); ok {
 			return fmt.Errorf("reaching %s: %w", g.host, unreachable.Err)
 		}

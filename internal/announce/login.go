@@ -66,7 +66,8 @@ func (l *Login) GetToken(ctx context.Context, options policy.TokenRequestOptions
 	})
 	token, err := session.Token(ctx, options.Scopes[0], options.Claims)
 	if err != nil {
-		return azcore.AccessToken{}, err
+		// The text was made for pods, whose class names the identity.
+		return azcore.AccessToken{}, fmt.Errorf("signing in as --events-client-id %s of --events-tenant-id %s: %w", l.ClientID, l.TenantID, err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -11,10 +11,17 @@ const (
 	resultInvalid    = "invalid"
 )
 
+// What can fail.
+const (
+	stageReceive     = "receive"
+	stageRequest     = "request"
+	stageAcknowledge = "acknowledge"
+)
+
 // Metrics are those of a [Controller].
 type Metrics struct {
-	received           *prometheus.CounterVec
-	failures, requests prometheus.Counter
+	received, failures *prometheus.CounterVec
+	requests           prometheus.Counter
 	delay              prometheus.Histogram
 }
 
@@ -24,9 +31,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		received: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vaultferry_key_vault_events_total", Help: "Events of Key Vault that were received, by what became of them",
 		}, []string{"result"}),
-		failures: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "vaultferry_key_vault_event_failures_total", Help: "Attempts to receive events of Key Vault that failed",
-		}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vaultferry_key_vault_event_failures_total", Help: "Failures with events of Key Vault, by what was being done",
+		}, []string{"stage"}),
 		requests: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "vaultferry_announced_rotations_total", Help: "Rotations of classes that were asked for because of an event",
 		}),
@@ -38,6 +45,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	r.MustRegister(m.received, m.failures, m.requests, m.delay)
 	for _, result := range []string{resultNewVersion, resultIgnored, resultInvalid} {
 		m.received.WithLabelValues(result)
+	}
+	for _, stage := range []string{stageReceive, stageRequest, stageAcknowledge} {
+		m.failures.WithLabelValues(stage)
 	}
 	return m
 }

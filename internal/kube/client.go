@@ -131,12 +131,14 @@ func (c *Client) WatchStatuses(ctx context.Context, namespace string) (watch.Int
 	return statuses(metav1.ListOptions{Watch: true, ResourceVersion: now.ResourceVersion}).Watch(ctx)
 }
 
-// AnnotateClass sets an annotation of a SecretProviderClass and leaves everything else as it is.
-func (c *Client) AnnotateClass(ctx context.Context, namespace, name, annotation, value string) error {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{annotation: value}}})
+// AnnotateClass sets an annotation of a SecretProviderClass and leaves everything else as it is. Where the class has changed since it was read, the error is a conflict.
+func (c *Client) AnnotateClass(ctx context.Context, class *v1.SecretProviderClass, annotation, value string) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"resourceVersion": class.ResourceVersion, "annotations": map[string]string{annotation: value},
+	}})
 	if err != nil {
 		return err
 	}
-	return c.Group.Patch(types.MergePatchType).Namespace(namespace).Resource(Classes.Resource).Name(name).
+	return c.Group.Patch(types.MergePatchType).Namespace(class.Namespace).Resource(Classes.Resource).Name(class.Name).
 		VersionedParams(&metav1.PatchOptions{FieldManager: "kubectl-vaultferry"}, metav1.ParameterCodec).Body(patch).Do(ctx).Error()
 }

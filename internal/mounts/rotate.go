@@ -6,6 +6,7 @@ import (
 	"context"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -37,22 +38,39 @@ type Rotation struct {
 	before map[string]*metav1.Time
 }
 
+// rotateAttempts is how often a request is made anew because the class changed meanwhile, as its status does all the time.
+const rotateAttempts = 10
+
 // Rotate asks the drivers to fetch the objects of a class again.
 func Rotate(ctx context.Context, client *kube.Client, namespace, name string) (*Rotation, error) {
+	for attempt := 1; ; attempt++ {
+		r, err := rotate(ctx, client, namespace, name)
+		if !apierrors.IsConflict(err) || attempt == rotateAttempts {
+			return r, err
+		}
+	}
+}
+
+func rotate(ctx context.Context, client *kube.Client, namespace, name string) (*Rotation, error) {
 	class, err := client.Class(ctx, namespace, name)
 	if err != nil {
 		return nil, err
 	}
-	request := v1.NextRotateRequest(class.Annotations[v1.RotateAnnotation], time.Now())
-	r := &Rotation{client: client, namespace: namespace, name: name, Request: request, before: map[string]*metav1.Time{}}
+	r := &Rotation{client: client, namespace: namespace, name: name, before: map[string]*metav1.Time{}}
 	statuses, err := r.statuses(ctx)
 	if err != nil {
 		return nil, err
 	}
+	last := class.Annotations[v1.RotateAnnotation]
 	for i := range statuses {
 		r.before[statuses[i].Name] = statuses[i].Status.LastChangeTime
+		// The class may have been made anew, and know nothing of what its mounts have followed.
+		if followed := statuses[i].Status.ObservedRotateRequest; last == "" || v1.RotateRequestMet(last, followed) {
+			last = followed
+		}
 	}
-	return r, client.AnnotateClass(ctx, namespace, name, v1.RotateAnnotation, request)
+	r.Request = v1.NextRotateRequest(last, time.Now())
+	return r, client.AnnotateClass(ctx, class, v1.RotateAnnotation, r.Request)
 }
 
 func (r *Rotation) statuses(ctx context.Context) ([]v1.SecretProviderClassPodStatus, error) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/vaultferry/vaultferry/internal/announce"
 	"github.com/vaultferry/vaultferry/internal/reload/controller"
 )
 
@@ -36,19 +37,35 @@ func (d described) MustRegister(collectors ...prometheus.Collector) {
 	}
 }
 
-// The page names the metrics of reloads, all of them and with their labels, and no others.
-func TestMetricsOfReloadsAreAllThere(t *testing.T) {
-	there := described{labels: map[string][]string{}}
-	controller.NewMetrics(there)
-	if len(there.labels) < 10 {
-		t.Fatalf("found only %v", there.labels)
+// The page names the metrics of the controller's parts, all of them and with their labels, and no others.
+func TestMetricsOfTheControllerAreAllThere(t *testing.T) {
+	for heading, tc := range map[string]struct {
+		register func(described)
+		least    int
+	}{
+		"| metric of reloads |": {func(d described) { controller.NewMetrics(d) }, 10},
+		"| metric of events |":  {func(d described) { announce.NewMetrics(d) }, 4},
+	} {
+		t.Run(heading, func(t *testing.T) {
+			there := described{labels: map[string][]string{}}
+			tc.register(there)
+			if len(there.labels) < tc.least {
+				t.Fatalf("found only %v", there.labels)
+			}
+			compareMetrics(t, heading, there)
+		})
 	}
+}
+
+// compareMetrics compares the table below a heading with the metrics that there are.
+func compareMetrics(t *testing.T, heading string, there described) {
+	t.Helper()
 	page := pages(t)[metricsPage]
 	inTable, told := false, map[string]bool{}
 	for _, line := range page.Prose() {
 		cells := strings.Split(strings.Trim(line.Text, "| "), " | ")
 		switch {
-		case strings.HasPrefix(line.Text, "| metric of reloads |"):
+		case strings.HasPrefix(line.Text, heading):
 			inTable = true
 		case !strings.HasPrefix(line.Text, "|"):
 			inTable = false

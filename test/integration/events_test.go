@@ -104,7 +104,7 @@ func TestEventsOfKeyVaultAreReceivedAndAcknowledged(t *testing.T) {
 	if err := g.Acknowledge(t.Context(), again); err != nil {
 		t.Error(err)
 	}
-	if err := g.Acknowledge(t.Context(), first); err == nil || !strings.Contains(err.Error(), "1 of 1 events are still locked") {
+	if err := g.Acknowledge(t.Context(), first); err == nil || !strings.Contains(err.Error(), "1 of 1 events could not be acknowledged") {
 		t.Errorf("acknowledging with a lock that is over: %v", err)
 	}
 	w.newVersion("s2")

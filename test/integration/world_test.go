@@ -132,7 +132,7 @@ func (w *world) state(identities map[string]string) string {
 			fmt.Fprintf(&roles, "- {role: EventGrid Data Receiver, assignee: %s, scope: %s}\n", name, grid)
 		}
 	}
-	fmt.Fprintf(&b, "eventGridNamespaces: [{name: %s, topics: [{name: keyvault, vaults: [%s], subscriptions: [{name: vaultferry, lockDuration: 2s}]}]}]\n", grid, vault)
+	fmt.Fprintf(&b, "eventGridNamespaces: [{name: %s, topics: [{name: keyvault, vaults: [%s], subscriptions: [{name: vaultferry, lockDuration: 8s}]}]}]\n", grid, vault)
 	fmt.Fprintf(&b, "vaults:\n- name: kv-throttled\n  secrets: [{name: db, value: %sdb}]\n- name: %s\n  secrets:\n", canary, vault)
 	for _, name := range []string{"db", "s1", "s2", "s3", "s4", "s5"} {
 		fmt.Fprintf(&b, "  - {name: %s, value: %q}\n", name, canary+name)

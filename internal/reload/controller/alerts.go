@@ -60,7 +60,7 @@ func (c *Controller) alert(w *workload, text string) {
 		ctx, cancel := context.WithTimeout(context.Background(), alertTimeout)
 		defer cancel()
 		if err := c.config.Alerts.send(ctx, text); err != nil {
-			c.metrics.failed("alert")
+			c.metrics.failed(failedAlert)
 			c.log.Warn("Sending an alert", slog.String("workload", idOf(w).String()), slog.Any("error", err))
 		}
 	})

@@ -160,7 +160,7 @@ func (c *Controller) next(ctx context.Context) bool {
 		c.queue.AddRateLimited(key)
 	default:
 		c.metrics.retried()
-		c.metrics.failed("reload")
+		c.metrics.failed(failedReload)
 		c.log.ErrorContext(ctx, "Reloading a workload; it is tried again", slog.String("workload", key.String()), slog.Any("error", err))
 		c.queue.AddRateLimited(key)
 	}

@@ -12,6 +12,13 @@ import (
 	"github.com/vaultferry/vaultferry/internal/reload"
 )
 
+// The types of failures that are counted, besides [forbidden] and [unreadable].
+const (
+	failedReload  = "reload"
+	failedRollout = "rollout" // one that failed after a reload
+	failedAlert   = "alert"
+)
+
 // Metrics has the names of Reloader's, for the dashboards that know them.
 type Metrics struct {
 	executed, executedByNamespace      *prometheus.CounterVec
@@ -63,6 +70,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}, []string{"verb", "host"}),
 	}
 	r.MustRegister(m.retries, m.added, m.depth, m.waitSeconds, m.requestSeconds)
+	// A series that begins with its first failure shows no increase.
+	for _, kind := range []string{failedReload, failedRollout, failedAlert, forbidden, unreadable} {
+		m.errors.WithLabelValues(kind)
+	}
 	return m
 }
 

@@ -324,7 +324,7 @@ func (c *Controller) tellOfFailure(w *workload) {
 		for _, s := range last.Sources {
 			names = append(names, s.String())
 		}
-		c.metrics.failed("rollout")
+		c.metrics.failed(failedRollout)
 		c.events.warn(w, last.Sources[0].Kind, "ReloadStopped", fmt.Sprintf(
 			"The rollout failed after the reload for %s; other workloads are not reloaded for it until this one is well", strings.Join(names, ", ")))
 	}

@@ -221,7 +221,7 @@ func (c *Controller) giveUp(ctx context.Context) {
 			continue
 		}
 		w.fail(unreadable)
-		c.metrics.failed("unreadable")
+		c.metrics.failed(unreadable)
 		c.log.ErrorContext(ctx, "Beginning without a kind that the API server does not list; it is tried again",
 			slog.String("kind", w.kind), slog.String("namespace", w.namespace), slog.Any("error", w.lastTrouble()))
 	}
