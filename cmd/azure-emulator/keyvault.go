@@ -122,7 +122,10 @@ func (f *secretFlags) readValue(cmd *cobra.Command) (*string, error) {
 	var data []byte
 	var err error
 	if f.file == "-" {
-		data, err = io.ReadAll(cmd.InOrStdin())
+		// "kubectl exec -i" whose connection breaks looks like this.
+		if data, err = io.ReadAll(cmd.InOrStdin()); err == nil && len(data) == 0 {
+			return nil, usagef("--file: standard input is empty; for an empty value pass --value ''")
+		}
 	} else {
 		data, err = os.ReadFile(f.file)
 	}
