@@ -118,11 +118,14 @@ func (c *Controller) Run(ctx context.Context) error {
 func (c *Controller) receive(ctx context.Context) {
 	for failures := 0; ctx.Err() == nil; {
 		wait := pause
-		if c.turn(ctx) {
-			failures = 0
-		} else {
+		switch ok, more := c.turn(ctx); {
+		case !ok:
 			wait = backOff(failures)
 			failures++
+		case more:
+			wait, failures = 0, 0
+		default:
+			failures = 0
 		}
 		select {
 		case <-ctx.Done():
@@ -140,28 +143,30 @@ func backOff(failures int) time.Duration {
 	return wait/2 + rand.N(wait/2+1) //nolint:gosec // it spreads retries, and is no secret
 }
 
-// turn handles what the next reception brings, and reports whether all of it worked.
-func (c *Controller) turn(ctx context.Context) bool {
+// turn handles what the next reception brings, and reports whether all of it worked, and whether more waits already: what has piled up while no controller
+// was there must not wait for a pause after each hundred.
+func (c *Controller) turn(ctx context.Context) (ok, more bool) {
 	deliveries, err := c.Source.Receive(ctx)
 	if ctx.Err() != nil {
-		return true
+		return true, false
 	}
 	if c.tell(ctx, stageReceive, err); err != nil {
-		return false
+		return false, false
 	}
 	if len(deliveries) == 0 {
-		return true
+		return true, false
 	}
+	more = len(deliveries) >= maxEvents
 	done, err := c.handle(ctx, deliveries)
 	if c.tell(ctx, stageRequest, err); len(done) == 0 {
-		return err == nil
+		return err == nil, more
 	}
 	failed := c.Source.Acknowledge(ctx, done)
 	if ctx.Err() != nil {
-		return true
+		return true, false
 	}
 	c.tell(ctx, stageAcknowledge, failed)
-	return err == nil && failed == nil
+	return err == nil && failed == nil, more
 }
 
 // told are what a person reads of a failure at each stage, and of its end.

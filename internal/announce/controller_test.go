@@ -224,6 +224,24 @@ func TestEventsOfOneSecondAreOneRequest(t *testing.T) {
 	})
 }
 
+// What has piled up is received without a pause.
+func TestManyEventsAreReceivedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := make([]Delivery, maxEvents)
+		for i := range full {
+			full[i] = Delivery{Lock: fmt.Sprint(i), Type: "Microsoft.KeyVault.SecretNearExpiry"}
+		}
+		source := &script{turns: []turn{{deliveries: full}, {deliveries: full}, {deliveries: full[:3]}}}
+		c := &Controller{failing: map[string]string{}, Config: Config{Source: source, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry())}}
+		ctx, cancel := context.WithTimeout(t.Context(), pause/2)
+		defer cancel()
+		c.receive(ctx)
+		if got := len(source.acknowledged()); got != 2*maxEvents+3 {
+			t.Errorf("%d events in half a pause", got)
+		}
+	})
+}
+
 // counting is a Source that answers at once, with nothing.
 type counting struct{ calls int }
 
