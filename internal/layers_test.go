@@ -81,7 +81,10 @@ var layers = map[string]layer{
 	},
 	"internal/kube": {ours: []string{"api/v1", "internal/kube/lookup"}, never: []string{azure, grpc}, why: "the API server alone"},
 	"internal/kube/lookup": {
-		ours: []string{"api/v1"}, never: []string{"k8s.io/client-go/kubernetes", azure, grpc}, why: "the webhook links it",
+		ours: []string{"api/v1", "internal/kube/apigroup"}, never: []string{"k8s.io/client-go/kubernetes", azure, grpc}, why: "the webhook links it",
+	},
+	"internal/kube/apigroup": {
+		ours: []string{"api/v1"}, never: []string{"k8s.io/client-go/kubernetes", azure, grpc}, why: "the controller and the webhook link it",
 	},
 	"internal/classrule": {
 		ours: []string{"api/v1", "internal/reason"}, never: []string{"k8s.io/client-go", azure, grpc}, why: "pure functions of a class",
@@ -96,10 +99,10 @@ var layers = map[string]layer{
 		never: []string{"k8s.io/client-go", grpc}, why: "pure functions of manifests",
 	},
 	"internal/announce": {
-		ours:  []string{"api/v1", "internal/entra", "internal/keyvault", "internal/provider", "internal/secret"},
+		ours:  []string{"api/v1", "internal/entra", "internal/keyvault", "internal/kube/apigroup", "internal/provider", "internal/secret"},
 		never: []string{"k8s.io/client-go/kubernetes", grpc}, why: "a hint from Azure becomes an annotation, and no more",
 	},
-	"internal/classstatus": {ours: []string{"api/v1"}, never: []string{azure, grpc}, why: "once per cluster, apart from the nodes"},
+	"internal/classstatus": {ours: []string{"api/v1", "internal/kube/apigroup"}, never: []string{azure, grpc}, why: "once per cluster, apart from the nodes"},
 	"internal/admission": {
 		ours: []string{"api/v1", "internal/lint"}, never: []string{"k8s.io/client-go", grpc}, why: "the API server is an interface",
 	},

@@ -18,13 +18,12 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/kube/apigroup"
 )
 
 const (
@@ -74,7 +73,7 @@ func New(c Config) (*Controller, error) {
 	if c.Wrote == nil {
 		c.Wrote = func(string) {}
 	}
-	client, err := newClient(c.API)
+	client, err := apigroup.NewClient(c.API)
 	if err != nil {
 		return nil, err
 	}
@@ -82,22 +81,6 @@ func New(c Config) (*Controller, error) {
 		cache.NewListWatchFromClient(client, v1.SecretProviderClassResource().Resource, metav1.NamespaceAll, fields.Everything()),
 		&v1.SecretProviderClass{}, 0, cache.Indexers{})}
 	return controller, controller.classes.SetTransform(slim)
-}
-
-func newClient(config *rest.Config) (rest.Interface, error) {
-	scheme := runtime.NewScheme()
-	if err := v1.AddToScheme(scheme); err != nil {
-		return nil, fmt.Errorf("registering API types: %w", err)
-	}
-	version := v1.GroupVersion()
-	c := rest.CopyConfig(config)
-	c.APIPath, c.GroupVersion, c.ContentType = "/apis", &version, runtime.ContentTypeJSON
-	c.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
-	client, err := rest.RESTClientFor(c)
-	if err != nil {
-		return nil, fmt.Errorf("making the API client: %w", err)
-	}
-	return client, nil
 }
 
 // Run works until ctx ends.

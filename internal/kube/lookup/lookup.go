@@ -6,16 +6,14 @@ package lookup
 
 import (
 	"context"
-	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 
 	v1 "github.com/vaultferry/vaultferry/api/v1"
+	"github.com/vaultferry/vaultferry/internal/kube/apigroup"
 )
 
 // Reader reads the objects of one API server. All methods return the API server's own errors.
@@ -28,18 +26,9 @@ type Reader struct {
 
 // New returns a Reader for config. client is one for the same API server.
 func New(config *rest.Config, client metadata.Interface) (*Reader, error) {
-	scheme := runtime.NewScheme()
-	if err := v1.AddToScheme(scheme); err != nil {
-		return nil, fmt.Errorf("registering API types: %w", err)
-	}
-	config = rest.CopyConfig(config)
-	version := v1.GroupVersion()
-	config.APIPath, config.GroupVersion = "/apis", &version
-	config.ContentType, config.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
-	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
-	group, err := rest.RESTClientFor(config)
+	group, err := apigroup.NewClient(config)
 	if err != nil {
-		return nil, fmt.Errorf("making the API client: %w", err)
+		return nil, err
 	}
 	return &Reader{Metadata: client, Group: group}, nil
 }
