@@ -93,7 +93,7 @@ test-modules: cluster ## Run the tests of the nested modules; as root they start
 	$(STATIC) go -C tools/workflows test ./...
 
 # Scenarios mostly wait for kubelet: several go side by side on two cores.
-E2E_AT_ONCE ?= 6
+E2E_AT_ONCE ?= 4
 
 .PHONY: test-e2e
 test-e2e: cluster images ## Run the end-to-end tests on a local cluster (root)

@@ -46,29 +46,31 @@ func TestBrokenClassesAreRefusedWhenApplied(t *testing.T) {
 	if said := s.tried(s.classWith("right")); !strings.Contains(said, "secretproviderclass.secrets-store.csi.x-k8s.io/right created") || strings.Contains(said, "Warning:") {
 		t.Errorf("of a class that is right, kubectl says %q", said)
 	}
-	said := s.tried(s.classWith("wrong", "objectName: api-key\n          objectType: secret", "objectName: api-key\n          objectType: secrte",
-		"keyvaultName: "+vault, "keyvaultName: kv_prod", "key: DB}", "key: DB}, {objectName: app-db-connection, key: NAME}"))
-	for _, want := range []string{
+	wants := []string{
 		"spec.parameters.keyvaultName", "VaultNameInvalid: Invalid vault name",
 		"spec.parameters.objects[1].objectType", "ObjectsInvalid: objects index 1, line 8: objectType is \"secrte\"", "did you mean secret?",
-	} {
+	}
+	said := s.checked(s.classWith("wrong", "objectName: api-key\n          objectType: secret", "objectName: api-key\n          objectType: secrte",
+		"keyvaultName: "+vault, "keyvaultName: kv_prod", "key: DB}", "key: DB}, {objectName: app-db-connection, key: NAME}"), wants...)
+	for _, want := range wants {
 		if !strings.Contains(said, want) {
 			t.Errorf("%q is missing in %q", want, said)
 		}
 	}
 	// Which files there are is not known while an entry of objects is wrong.
-	said = s.tried(s.classWith("wrong", "objectName: db.txt", "objectName: app-db-connection"))
-	for _, want := range []string{"spec.secretObjects[0].data[0].objectName", "SecretObjectInvalid: ", `use the alias "db.txt"`} {
+	wants = []string{"spec.secretObjects[0].data[0].objectName", "SecretObjectInvalid: ", `use the alias "db.txt"`}
+	said = s.checked(s.classWith("wrong", "objectName: db.txt", "objectName: app-db-connection"), wants...)
+	for _, want := range wants {
 		if !strings.Contains(said, want) {
 			t.Errorf("%q is missing in %q", want, said)
 		}
 	}
-	if said := s.tried(s.classWith("key", "objectName: api-key\n          objectType: secret", "objectName: api-key\n          objectType: key")); !strings.Contains(said,
+	if said := s.checked(s.classWith("key", "objectName: api-key\n          objectType: secret", "objectName: api-key\n          objectType: key"), "Warning: "); !strings.Contains(said,
 		`Warning: VaultForbidden: key "api-key" in `+vault+`: reading takes the role "Key Vault Certificate User"`) || !strings.Contains(said, "created") {
 		t.Errorf("of a key, kubectl says %q", said)
 	}
 	s.must(s.kubectl(nil, "-n", s.namespace, "create", "secret", "generic", "taken"))
-	if said := s.tried(s.classWith("taken", "secretName: app-db", "secretName: taken")); !strings.Contains(said, `Warning: SecretNotOurs: Secret "taken" exists already`) {
+	if said := s.checked(s.classWith("taken", "secretName: app-db", "secretName: taken"), "Warning: "); !strings.Contains(said, `Warning: SecretNotOurs: Secret "taken" exists already`) {
 		t.Errorf("of somebody else's Secret, kubectl says %q", said)
 	}
 }
@@ -81,10 +83,10 @@ func TestBrokenClassesCanBeMended(t *testing.T) {
 	s.apply(s.classWith("app-kv", append(noVault, badType...)...))
 	s.watched()
 	annotated := append([]string{"metadata: {name: app-kv}", "metadata: {name: app-kv, annotations: {team: payments}}"}, noVault...)
-	if said := s.tried(s.classWith("app-kv", append(annotated, badType...)...)); !strings.Contains(said, "configured") || !strings.Contains(said, "Warning: VaultNameInvalid: ") {
+	if said := s.checked(s.classWith("app-kv", append(annotated, badType...)...), "Warning: "); !strings.Contains(said, "configured") || !strings.Contains(said, "Warning: VaultNameInvalid: ") {
 		t.Errorf("of an annotation, kubectl says %q", said)
 	}
-	if said := s.tried(s.classWith("app-kv", append(noVault, "tenantId: "+tenant, "tenantId: \"\"")...)); !strings.Contains(said, "tenantId is not provided") ||
+	if said := s.checked(s.classWith("app-kv", append(noVault, "tenantId: "+tenant, "tenantId: \"\"")...), "is invalid"); !strings.Contains(said, "tenantId is not provided") ||
 		!strings.Contains(said, "is invalid") {
 		t.Errorf("of a new mistake, kubectl says %q", said)
 	}
@@ -123,14 +125,14 @@ func TestDoubtfulWorkloadsAreWarnedOf(t *testing.T) {
 			`SubPathStale: container "api" mounts db.txt of SecretProviderClass app-kv at /etc/db.txt by subPath`},
 		"no class": {[]string{"secretProviderClass: app-kv", "secretProviderClass: app-vk"}, `ClassNotFound: failed to get secretproviderclass warned/app-vk`},
 	} {
-		said := s.tried(strings.NewReplacer(tc.changes...).Replace(s.pod("app", "")))
+		said := s.checked(strings.NewReplacer(tc.changes...).Replace(s.pod("app", "")), tc.want)
 		if !strings.Contains(said, "pod/app created") || (tc.want == "") == strings.Contains(said, "Warning:") || !strings.Contains(said, tc.want) {
 			t.Errorf("%s: kubectl says %q, want %q", name, said, tc.want)
 		}
 	}
 	deployment := "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: app}\nspec:\n  selector: {matchLabels: {app: app}}\n  template:\n    metadata: {labels: {app: app}}\n    spec:\n    " +
 		strings.ReplaceAll(s.podSpec(""), "\n", "\n    ") + "\n"
-	if said := s.tried(deployment); !strings.Contains(said, "Warning: LabelMissing: ") || !strings.Contains(said, "deployment.apps/app created") {
+	if said := s.checked(deployment, "Warning: "); !strings.Contains(said, "Warning: LabelMissing: ") || !strings.Contains(said, "deployment.apps/app created") {
 		t.Errorf("of a Deployment, kubectl says %q", said)
 	}
 }

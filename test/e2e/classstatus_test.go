@@ -20,7 +20,8 @@ func TestAClassTellsWhoMountsItAndWhatFailed(t *testing.T) {
 	status := func() v1.SecretProviderClassStatus {
 		t.Helper()
 		var class v1.SecretProviderClass
-		if err := json.Unmarshal([]byte(s.must(s.kubectl(nil, "-n", s.namespace, "get", "secretproviderclass", "app-kv", "-o", "json"))), &class); err != nil {
+		if err := json.Unmarshal([]byte(s.must(s.kube.CoreV1().RESTClient().Get().AbsPath("/apis", v1.GroupVersion().String(), "namespaces", s.namespace,
+			"secretproviderclasses", "app-kv").DoRaw(t.Context()))), &class); err != nil {
 			t.Fatal(err)
 		}
 		return class.Status

@@ -192,8 +192,8 @@ func (f *strained) open() map[string]map[string]float64 {
 	held := map[string]map[string]float64{}
 	for name := range slack() {
 		held[name] = map[string]float64{}
-		for selector, port := range map[string]string{"app=secrets-store-csi-driver": "8095", "app=secrets-store-provider-azure": "8898"} {
-			held[name][selector] = f.metric(selector, port, name)
+		for app, port := range map[string]string{"secrets-store-csi-driver": "8095", "secrets-store-provider-azure": "8898"} {
+			held[name][app] = f.metric(app, port, name)
 		}
 	}
 	return held
@@ -205,9 +205,9 @@ func (f *strained) nothingLeft() {
 	f.t.Helper()
 	f.eventually("driver and provider to let go of what they held", 2*time.Minute, func() (bool, string) {
 		for name, processes := range f.open() {
-			for selector, held := range processes {
-				if before := f.baseline[name][selector]; held > before+slack()[name] {
-					return false, fmt.Sprintf("%s of %s is %v, was %v", name, selector, held, before)
+			for app, held := range processes {
+				if before := f.baseline[name][app]; held > before+slack()[name] {
+					return false, fmt.Sprintf("%s of %s is %v, was %v", name, app, held, before)
 				}
 			}
 		}

@@ -260,8 +260,7 @@ func (f *strained) reboot() {
 		err := f.fillVault()
 		return err == nil, fmt.Sprint(err)
 	})
-	f.must(f.az(nil, "identity", "create", "--name", "id-"+f.namespace))
-	f.clientID = f.must(f.az(nil, "identity", "show", "--name", "id-"+f.namespace, "-o", "tsv", "--query", "clientId"))
+	f.clientID = f.must(f.az(nil, "identity", "create", "--name", "id-"+f.namespace, "-o", "tsv", "--query", "clientId"))
 	f.clientParam = f.clientID
 	f.grant()
 	f.federate(federation{})

@@ -45,8 +45,8 @@ func TestPodReadsItsSecretsThroughWorkloadIdentity(t *testing.T) {
 		}
 	}
 	s.eventually("the pod status", time.Minute, func() (bool, string) {
-		out, err := s.kubectl(nil, "-n", s.namespace, "get", "secretproviderclasspodstatus", "payments-api-payments-app-kv",
-			"-o", "jsonpath={.status.mounted} {.status.objects[*].id} {.metadata.ownerReferences[0].kind}")
+		out, err := s.get("secretproviderclasspodstatus", "payments-api-payments-app-kv",
+			"{.status.mounted} {.status.objects[*].id} {.metadata.ownerReferences[0].kind}")
 		return err == nil && string(out) == "true secret/api-key secret/db-connection-string Pod", string(out)
 	})
 	if log := s.must(s.kubectl(nil, "-n", system, "logs", "deployment/azure-emulator")); !strings.Contains(log, `"operationName":"SecretGet"`) {
@@ -86,8 +86,7 @@ spec:
 		}
 	}
 	s.eventually("the status of the last pod", time.Minute, func() (bool, string) {
-		out, err := s.kubectl(nil, "-n", s.namespace, "get", "secretproviderclasspodstatus", "web-0-stateful-app-kv",
-			"-o", "jsonpath={.metadata.ownerReferences[0].uid}")
+		out, err := s.get("secretproviderclasspodstatus", "web-0-stateful-app-kv", "{.metadata.ownerReferences[0].uid}")
 		return err == nil && string(out) == before, string(out)
 	})
 }

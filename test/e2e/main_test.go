@@ -53,6 +53,8 @@ type world struct {
 	failed  error // how its start ended
 	// last is closed when the last of the tests that run alone has ended.
 	last chan struct{}
+	// others counts the tests that use it, for the one that looks when they have ended.
+	others sync.WaitGroup
 }
 
 // A cluster for each test would take hours. On the shared one tests run beside each other, on the rough one those that kill things, in turn, and
@@ -88,11 +90,9 @@ func TestMain(m *testing.M) {
 func run(m *testing.M) (code int) {
 	for _, w := range []*world{shared, rough, quiet} {
 		defer func() {
-			if w.started && os.Getenv("E2E_KEEP") == "" {
-				if _, err := w.cluster("down"); err != nil {
-					fmt.Fprintln(os.Stderr, err)
-					code = 1
-				}
+			if err := w.end(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				code = 1
 			}
 		}()
 	}
@@ -106,6 +106,16 @@ func (w *world) start() error {
 		w.failed = w.bringUp()
 	})
 	return w.failed
+}
+
+// end takes the cluster down, if it is up and nobody wants to look at it.
+func (w *world) end() error {
+	if !w.started || os.Getenv("E2E_KEEP") != "" {
+		return nil
+	}
+	w.started = false
+	_, err := w.cluster("down")
+	return err
 }
 
 func (w *world) bringUp() error {
@@ -198,10 +208,7 @@ func (w *world) install(version string) error {
 
 // fillVault makes the vault and the secrets that every scene reads.
 func (w *world) fillVault() error {
-	if _, err := w.az(nil, "keyvault", "create", "--name", vault); err != nil {
-		return err
-	}
-	id, err := w.az(nil, "keyvault", "show", "--name", vault, "-o", "tsv", "--query", "id")
+	id, err := w.az(nil, "keyvault", "create", "--name", vault, "-o", "tsv", "--query", "id")
 	if err != nil {
 		return err
 	}

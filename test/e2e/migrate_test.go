@@ -168,7 +168,6 @@ func (s *scene) mountsOnNode() int {
 // The steps of docs/migrate.md, on a cluster where the former driver runs: pods go on running through all of it, their volumes, statuses and
 // Secrets are taken over, and there is a way back.
 func TestMigrationFromTheFormerDriverAndBack(t *testing.T) {
-	count(t)
 	scenario(t)
 	m := newMigration(t)
 	m.installFormer()
@@ -219,8 +218,8 @@ func TestMigrationFromTheFormerDriverAndBack(t *testing.T) {
 	})
 	s.eventually("the Secret to get the new value", time.Minute, func() (bool, string) { return s.synced() == syncedCanary+"two", s.lastEvent(stays) })
 	s.eventually("the status to be completed", time.Minute, func() (bool, string) {
-		out, err := s.kubectl(nil, "-n", s.namespace, "get", "secretproviderclasspodstatus", stays+"-"+s.namespace+"-app-kv", "-o",
-			`jsonpath={.status.conditions[?(@.type=="Ready")].status} {.metadata.annotations.vaultferry\.io/node-name}`)
+		out, err := s.get("secretproviderclasspodstatus", stays+"-"+s.namespace+"-app-kv",
+			`{.status.conditions[?(@.type=="Ready")].status} {.metadata.annotations.vaultferry\.io/node-name}`)
 		return err == nil && strings.HasPrefix(string(out), "True ") && len(out) > len("True "), string(out)
 	})
 	if _, now := s.podOf("stays"); now != uid {
@@ -264,7 +263,7 @@ func TestMigrationFromTheFormerDriverAndBack(t *testing.T) {
 	})
 	s.eventually("the Secret to get the new value", time.Minute, func() (bool, string) { return s.synced() == syncedCanary+"three", s.lastEvent(stays) })
 	s.eventually("a new status", time.Minute, func() (bool, string) {
-		_, err := s.kubectl(nil, "-n", s.namespace, "get", "secretproviderclasspodstatus", stays+"-"+s.namespace+"-app-kv")
+		_, err := s.get("secretproviderclasspodstatus", stays+"-"+s.namespace+"-app-kv", "{.metadata.name}")
 		return err == nil, fmt.Sprint(err)
 	})
 

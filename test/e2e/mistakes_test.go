@@ -125,8 +125,7 @@ func mistakes() map[string]mistake {
 // ownVault gives a scene a vault that holds what the common one does.
 func (s *scene) ownVault(name string) {
 	s.t.Helper()
-	s.must(s.az(nil, "keyvault", "create", "--name", name))
-	id := s.must(s.az(nil, "keyvault", "show", "--name", name, "-o", "tsv", "--query", "id"))
+	id := s.must(s.az(nil, "keyvault", "create", "--name", name, "-o", "tsv", "--query", "id"))
 	s.must(s.az(nil, "role", "assignment", "create", "--role", "Key Vault Secrets User", "--assignee", s.clientID, "--scope", id))
 	for _, secret := range []string{"db-connection-string", "api-key"} {
 		s.must(s.az([]byte(canary+secret), "keyvault", "secret", "set", "--vault-name", name, "--name", secret, "--file", "-"))
@@ -231,10 +230,10 @@ func (s *scene) sameEverywhere(m mistake, event string) {
 	}
 	s.watched()
 	if m.applied == warnsOfPod {
-		s.sameWords("the pod is applied", event, reason, s.tried(s.pod("copy", "")), "Warning: ")
+		s.sameWords("the pod is applied", event, reason, s.checked(s.pod("copy", ""), "Warning: "), "Warning: ")
 		return
 	}
-	s.sameWords("the class is applied", event, reason, s.tried(s.class("copy")), "is invalid")
+	s.sameWords("the class is applied", event, reason, s.checked(s.class("copy"), "is invalid"), "is invalid")
 	said, code := s.cli(nil, "lint")
 	s.sameWords("lint looks", event, reason, said, "1 error")
 	if code != 3 {

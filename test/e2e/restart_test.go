@@ -13,11 +13,9 @@ import (
 )
 
 // metric returns the sum of a metric's series at a pod of the system's namespace.
-func (s *scene) metric(selector, port, name string) float64 {
+func (s *scene) metric(app, port, name string) float64 {
 	s.t.Helper()
-	pod := s.must(s.kubectl(nil, "-n", system, "get", "pods", "-l", selector, "--field-selector=status.phase=Running",
-		"-o", "jsonpath={.items[0].metadata.name}"))
-	text := s.must(s.kubectl(nil, "get", "--raw", "/api/v1/namespaces/"+system+"/pods/"+pod+":"+port+"/proxy/metrics"))
+	text := s.must(s.metrics(s.t.Context(), app, port))
 	sum := 0.0
 	for _, match := range regexp.MustCompile(`(?m)^`+name+`(?:\{[^}]*\})? (\S+)$`).FindAllStringSubmatch(text, -1) {
 		value, err := strconv.ParseFloat(match[1], 64)
@@ -31,7 +29,7 @@ func (s *scene) metric(selector, port, name string) float64 {
 
 func (s *scene) refreshes() float64 {
 	s.t.Helper()
-	return s.metric("app=secrets-store-csi-driver", "8095", "rotation_reconcile_total")
+	return s.metric("secrets-store-csi-driver", "8095", "rotation_reconcile_total")
 }
 
 // written lists what Vaultferry has written in the scene's namespace, as the API server's audit log has it: "verb resource/name".
@@ -136,10 +134,10 @@ func TestQuietRefreshAndRestart(t *testing.T) {
 		return out
 	}
 	version := func() string {
-		return s.must(s.kubectl(nil, "-n", s.namespace, "get", "secret", "app-db", "-o", "jsonpath={.metadata.uid} {.metadata.resourceVersion}"))
+		return s.must(s.get("secret", "app-db", "{.metadata.uid} {.metadata.resourceVersion}"))
 	}
 	statuses := func() int {
-		return len(strings.Fields(s.must(s.kubectl(nil, "-n", s.namespace, "get", "secretproviderclasspodstatuses", "-o", "name"))))
+		return len(strings.Fields(s.must(s.list("secretproviderclasspodstatuses", "{.items[*].metadata.name}"))))
 	}
 	s.eventually("a status of each volume", 2*time.Minute, func() (bool, string) { return statuses() == volumes, fmt.Sprint(statuses()) })
 	// The writes that the pods' start causes come first.

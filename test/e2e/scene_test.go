@@ -55,8 +55,7 @@ func newSceneIn(t *testing.T, w *world, namespace string) *scene {
 			t.Error(err)
 		}
 	})
-	s.must(s.az(nil, "identity", "create", "--name", "id-"+namespace))
-	s.clientID = s.must(s.az(nil, "identity", "show", "--name", "id-"+namespace, "-o", "tsv", "--query", "clientId"))
+	s.clientID = s.must(s.az(nil, "identity", "create", "--name", "id-"+namespace, "-o", "tsv", "--query", "clientId"))
 	s.clientParam, s.tenantParam = s.clientID, tenant
 	return s
 }

@@ -40,14 +40,20 @@ func (s *scene) setSecret(value string) {
 // synced returns what the Kubernetes Secret app-db holds, "" if there is none.
 func (s *scene) synced() string {
 	s.t.Helper()
-	secret, err := s.kube.CoreV1().Secrets(s.namespace).Get(s.t.Context(), "app-db", metav1.GetOptions{})
+	return s.secret("app-db", "DB_CONNECTION_STRING")
+}
+
+// secret returns what a Kubernetes Secret holds, "" if there is none.
+func (s *scene) secret(name, key string) string {
+	s.t.Helper()
+	secret, err := s.kube.CoreV1().Secrets(s.namespace).Get(s.t.Context(), name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return ""
 	}
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return string(secret.Data["DB_CONNECTION_STRING"])
+	return string(secret.Data[key])
 }
 
 // consumers are env, a volume and a subPath of the synced Secret, and a subPath of the mount.
@@ -91,14 +97,14 @@ func TestSyncedSecretLivesAsLongAsItsWorkloads(t *testing.T) {
 		s.apply(deployment(name, s.podSpec("")))
 	}
 	s.eventually("both Deployments to run", 2*time.Minute, func() (bool, string) {
-		out, err := s.kubectl(nil, "-n", s.namespace, "get", "deployments", "-o", "jsonpath={.items[*].status.readyReplicas}")
+		out, err := s.list("deployments", "{.items[*].status.readyReplicas}")
 		return err == nil && string(out) == "1 1", string(out)
 	})
 	if got := s.synced(); got != syncedCanary+"one" {
 		t.Fatal("the Secret does not hold the value")
 	}
 	owners := func() string {
-		out, _ := s.kubectl(nil, "-n", s.namespace, "get", "secret", "app-db", "-o", "jsonpath={.metadata.ownerReferences[*].kind}")
+		out, _ := s.get("secret", "app-db", "{.metadata.ownerReferences[*].kind}")
 		return string(out)
 	}
 	s.eventually("two owners", 30*time.Second, func() (bool, string) { return owners() == "ReplicaSet ReplicaSet", owners() })
@@ -202,8 +208,8 @@ func TestRotationReachesFilesAndSecretsAndNotTheEnvironment(t *testing.T) {
 		return strings.Contains(told, "VaultForbidden"), told
 	})
 	s.eventually("the status to tell", time.Minute, func() (bool, string) {
-		out, err := s.kubectl(nil, "-n", s.namespace, "get", "secretproviderclasspodstatus", "-o",
-			`jsonpath={.items[0].status.conditions[?(@.type=="Ready")].status} {.items[0].status.conditions[?(@.type=="Ready")].reason}`)
+		out, err := s.list("secretproviderclasspodstatus",
+			`{.items[0].status.conditions[?(@.type=="Ready")].status} {.items[0].status.conditions[?(@.type=="Ready")].reason}`)
 		return err == nil && string(out) == "False VaultForbidden", string(out)
 	})
 	if got := s.inPod("app", "cat", files["the mount"]); got != syncedCanary+"three" {

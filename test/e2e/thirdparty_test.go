@@ -40,8 +40,7 @@ spec:
 		s.apply(pod)
 	}
 	holds := func(provider string) (file, mirrored string) {
-		return s.inPod(provider, "cat", "/mnt/secrets-store/password"), s.must(s.kubectl(nil, "-n", s.namespace, "get", "secret", provider,
-			"-o", "go-template={{.data.PASSWORD | base64decode}}"))
+		return s.inPod(provider, "cat", "/mnt/secrets-store/password"), s.secret(provider, "PASSWORD")
 	}
 	for _, provider := range providers {
 		s.awaitRunning(provider)
@@ -82,7 +81,7 @@ spec:
 		})
 		s.must(s.kubectl(nil, "-n", s.namespace, "delete", "pod", provider, "--wait"))
 		s.eventually(provider+": the Secret to go", time.Minute, func() (bool, string) {
-			out, err := s.kubectl(nil, "-n", s.namespace, "get", "secret", provider, "--ignore-not-found", "-o", "name")
+			out, err := s.getIfThere("secret", provider, "{.metadata.name}")
 			return err == nil && len(out) == 0, string(out)
 		})
 	}

@@ -73,7 +73,7 @@ spec:
 		now, err := served()
 		return err == nil && now != first, fmt.Sprint(now, err)
 	})
-	restarts := s.must(s.kubectl(nil, "-n", s.namespace, "get", "pod", "ingress", "-o", "jsonpath={.status.containerStatuses[0].restartCount}"))
+	restarts := s.must(s.get("pod", "ingress", "{.status.containerStatuses[0].restartCount}"))
 	if restarts != "0" {
 		t.Errorf("the server was restarted %s times", restarts)
 	}

@@ -4,17 +4,14 @@ package e2e
 
 import (
 	"flag"
-	"sync"
 	"testing"
 )
 
 var (
 	// atOnce is not Go's -parallel: a test that waits for another would hold a place there, and could wait for one that has none.
-	atOnce = flag.Int("at-once", 6, "how many scenarios run at once")
+	atOnce = flag.Int("at-once", 4, "how many scenarios run at once on the shared cluster")
 	// turns holds a token for each scenario that runs.
 	turns chan struct{} //nolint:gochecknoglobals // Go's tests have no other place for it
-	// others counts the tests for which the last one waits.
-	others sync.WaitGroup //nolint:gochecknoglobals // Go's tests have no other place for it
 )
 
 // prepareTurns is called before the tests, with the flags parsed.
@@ -31,10 +28,10 @@ func takeTurn(t *testing.T) {
 }
 
 // count is called before a test is paused, so that all of them are counted before the first goes on.
-func count(t *testing.T) {
+func (w *world) count(t *testing.T) {
 	t.Helper()
-	others.Add(1)
-	t.Cleanup(others.Done)
+	w.others.Add(1)
+	t.Cleanup(w.others.Done)
 }
 
 // beside runs a test beside others on the shared cluster. It is called before anything else.
@@ -47,7 +44,7 @@ func beside(t *testing.T) {
 // together is beside for a test whose scenarios are its subtests: each of them begins with scenario.
 func together(t *testing.T) {
 	t.Helper()
-	count(t)
+	shared.count(t)
 	t.Parallel()
 	if err := shared.start(); err != nil {
 		t.Fatal(err)
@@ -62,10 +59,10 @@ func scenario(t *testing.T) {
 }
 
 // alone runs a test that has a cluster for itself, beside the tests of other clusters, and after those of the cluster that stand before it in
-// the source. It is called before anything else.
+// the source. It takes no turn: one after the other, these tests take the longest, and mostly wait. It is called before anything else.
 func alone(t *testing.T, w *world) *world {
 	t.Helper()
-	count(t)
+	w.count(t)
 	before, done := w.last, make(chan struct{})
 	w.last = done
 	t.Cleanup(func() { close(done) })
@@ -76,6 +73,5 @@ func alone(t *testing.T, w *world) *world {
 	if err := w.start(); err != nil {
 		t.Fatal(err)
 	}
-	takeTurn(t)
 	return w
 }

@@ -45,6 +45,21 @@ func (s *scene) tried(manifest string) string {
 	return s.says(manifest, "apply", "--dry-run=server", "-f", "-")
 }
 
+// checked is what is said when it is tried and the webhook has looked at it, which shows by some words. On a busy node the API server may go on without the
+// webhook's checks: they must never stand in the way. Then it is tried again, and what was said last is returned in the end.
+func (s *scene) checked(manifest string, words ...string) (said string) {
+	s.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; {
+		asked := time.Now()
+		said = s.tried(manifest)
+		missing := slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(said, word) })
+		if !missing || asked.After(deadline) {
+			return said
+		}
+		time.Sleep(2 * time.Since(asked))
+	}
+}
+
 // applied applies a manifest with kubectl, which remembers it: only then does what is missing in the next one go.
 func (s *scene) applied(manifest string) {
 	s.t.Helper()

@@ -38,11 +38,10 @@ func TestEveryKindOfWorkloadOwnsItsSecret(t *testing.T) {
 		{"Pod", "bare", func(name string) string { return strings.ReplaceAll(s.pod(name, ""), "app-kv", name) }},
 	}
 	owner := func(name string) string {
-		return s.must(s.kubectl(nil, "-n", s.namespace, "get", "secret", name, "--ignore-not-found",
-			"-o", "jsonpath={.metadata.ownerReferences[*].kind}/{.metadata.ownerReferences[*].name}"))
+		return s.must(s.getIfThere("secret", name, "{.metadata.ownerReferences[*].kind}/{.metadata.ownerReferences[*].name}"))
 	}
 	uid := func(kind, name string) string {
-		return s.must(s.kubectl(nil, "-n", s.namespace, "get", kind, name, "-o", "jsonpath={.metadata.uid}"))
+		return s.must(s.get(kind, name, "{.metadata.uid}"))
 	}
 	class := s.must(s.kubectl(nil, "-n", s.namespace, "get", "secretproviderclass", "app-kv", "-o",
 		`go-template={{with .spec.parameters}}{clientID: "{{.clientID}}", keyvaultName: "{{.keyvaultName}}", tenantId: "{{.tenantId}}", objects: {{printf "%q" .objects}}}{{end}}`))
@@ -74,7 +73,7 @@ func TestEveryKindOfWorkloadOwnsItsSecret(t *testing.T) {
 		t.Fatal("the StatefulSet was not made anew")
 	}
 	s.eventually("the new owner alone", 4*time.Minute, func() (bool, string) {
-		got := s.must(s.kubectl(nil, "-n", s.namespace, "get", "secret", "set", "--ignore-not-found", "-o", "jsonpath={.metadata.ownerReferences[*].uid}"))
+		got := s.must(s.getIfThere("secret", "set", "{.metadata.ownerReferences[*].uid}"))
 		return got == uid("statefulset", "set"), got
 	})
 	for _, w := range workloads {
