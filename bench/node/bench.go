@@ -25,6 +25,7 @@ type bench struct {
 	azure      *azure
 	cluster    *cluster
 	kubeconfig string
+	began      time.Time
 	results    []result
 	growth     []growth
 	// generation counts the values that were written to the vault.
@@ -35,17 +36,19 @@ type bench struct {
 type group struct {
 	name string
 	run  func(*bench, context.Context) error
+	// loads are its large workloads.
+	loads []workload
 }
 
 func groups() []group {
 	return []group{
-		{"publish", (*bench).publishes},
-		{"refresh", (*bench).refreshes},
-		{"memory", (*bench).memory},
-		{"faults", (*bench).faults},
-		{"lag", (*bench).lag},
-		{"events", (*bench).announced},
-		{"growth", (*bench).grow},
+		{"publish", (*bench).publishes, []workload{coldLoad(), warmLoad(50)}},
+		{"refresh", (*bench).refreshes, refreshLoads()},
+		{"memory", (*bench).memory, memoryLoads()},
+		{"faults", (*bench).faults, nil},
+		{"lag", (*bench).lag, nil},
+		{"events", (*bench).announced, nil},
+		{"growth", (*bench).grow, growthLoads()},
 	}
 }
 
@@ -70,23 +73,25 @@ func (o options) groups() []group {
 // all starts what is needed, measures, and stops it again.
 func (b *bench) all(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(append(b.stop(), err)...) }()
-	began := time.Now()
+	b.began = time.Now()
 	b.say("starting API server and emulator")
 	if err := b.start(ctx); err != nil {
 		return err
 	}
 	for _, g := range b.options.groups() {
-		b.say("%s (%s so far)", g.name, time.Since(began).Round(time.Second))
+		b.cluster.later = append(b.cluster.later, g.loads...)
+	}
+	for _, g := range b.options.groups() {
 		if err := g.run(b, ctx); err != nil {
 			return fmt.Errorf("%s: %w", g.name, err)
 		}
 	}
-	b.say("done in %s", time.Since(began).Round(time.Second))
+	b.say("done")
 	return nil
 }
 
 func (b *bench) say(format string, args ...any) {
-	fmt.Fprintf(b.progress, "bench: "+format+"\n", args...)
+	fmt.Fprintf(b.progress, "bench: %4.0f s: %s\n", time.Since(b.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
 func (b *bench) start(ctx context.Context) error {

@@ -15,9 +15,9 @@ import (
 
 // announced measures from the write of a value to the vault until the last of 200 volumes holds it, where the vault announces it and the interval is far away.
 func (b *bench) announced(ctx context.Context) error {
-	const interval, writes = time.Hour, 8
+	const interval, writes = time.Hour, 5
 	w := shared(200, 1)
-	pods, err := b.cluster.prepare(ctx, w)
+	pods, err := b.cluster.prepareAlone(ctx, w)
 	if err != nil {
 		return err
 	}

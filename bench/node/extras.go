@@ -13,10 +13,7 @@ import (
 
 // memory measures the resident sets with 1,000 volumes after some refreshes.
 func (b *bench) memory(ctx context.Context) error {
-	for _, w := range []workload{
-		shared(1000, 1),
-		{Volumes: 1000, Classes: 200, Identities: 50, Objects: maxObjects, PerVolume: 5},
-	} {
+	for _, w := range memoryLoads() {
 		pods, err := b.cluster.prepare(ctx, w)
 		if err != nil {
 			return err
@@ -28,7 +25,7 @@ func (b *bench) memory(ctx context.Context) error {
 			if err := b.publishAll(ctx, n, w, pods); err != nil {
 				return err
 			}
-			const rounds = 3
+			const rounds = 2
 			name := fmt.Sprintf("memory of %d volumes of %d objects, %s", w.Volumes, w.Objects, count(w.Identities, "identity", "identities"))
 			r, err := b.measure(ctx, n, result{Group: "memory", Name: name, Load: w, N: w.Volumes}, func(*result) error {
 				return sleep(ctx, rounds*b.options.interval)
@@ -46,6 +43,10 @@ func (b *bench) memory(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func memoryLoads() []workload {
+	return []workload{shared(1000, 1), {Volumes: 1000, Classes: 200, Identities: 50, Objects: maxObjects, PerVolume: 5}}
 }
 
 // faults counts what must not happen: pods of a used name that do not mount, and failed publishes that are later taken for done.
@@ -124,7 +125,8 @@ func (b *bench) retries(ctx context.Context, n *node) error {
 
 // lag measures from the write of a value to the vault until the last of 200 volumes holds it.
 func (b *bench) lag(ctx context.Context) error {
-	const interval, writes = 10 * time.Second, 4
+	const writes = 4
+	interval := b.options.interval
 	w := shared(200, 1)
 	pods, err := b.cluster.prepare(ctx, w)
 	if err != nil {

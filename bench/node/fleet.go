@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -68,6 +69,8 @@ type cluster struct {
 	mu      sync.Mutex
 	pods    map[string]*pod
 	classes map[string]bool
+	// later are workloads of measurements to come.
+	later []workload
 }
 
 func newCluster(ctx context.Context, a *lab.APIServer) (*cluster, error) {
@@ -85,9 +88,45 @@ func (c *cluster) prepare(ctx context.Context, w workload) ([]*pod, error) {
 	}
 	pods := make([]*pod, w.Volumes)
 	return pods, lab.Side(ctx, apiWorkers, w.Volumes, func(ctx context.Context, i int) (err error) {
-		pods[i], err = c.pod(ctx, namespace, fmt.Sprintf("pod-%d-of-%d", i, w.identity(i)), lab.Account(w.identity(i)))
+		pods[i], err = c.podOf(ctx, w, i)
 		return err
 	})
+}
+
+func (c *cluster) podOf(ctx context.Context, w workload, i int) (*pod, error) {
+	return c.pod(ctx, namespace, fmt.Sprintf("pod-%d-of-%d", i, w.identity(i)), lab.Account(w.identity(i)))
+}
+
+// makeAhead makes pods of later workloads until the given time, in which nothing is measured and the driver stands still. Their classes have to wait:
+// the driver would hear of them.
+func (c *cluster) makeAhead(ctx context.Context, until time.Time) error {
+	for ; len(c.later) > 0 && time.Now().Before(until); c.later = c.later[1:] {
+		w := c.later[0]
+		var rest atomic.Bool
+		if err := lab.Side(ctx, apiWorkers, w.Volumes, func(ctx context.Context, i int) error {
+			if time.Now().After(until) {
+				rest.Store(true)
+				return nil
+			}
+			_, err := c.podOf(ctx, w, i)
+			return err
+		}); err != nil || rest.Load() {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepareAlone does what prepare does, and takes away the classes of all other workloads.
+func (c *cluster) prepareAlone(ctx context.Context, w workload) ([]*pod, error) {
+	classes := c.server.Objects.Resource(lab.ClassResource()).Namespace(namespace)
+	if err := classes.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
+		return nil, fmt.Errorf("deleting classes: %w", err)
+	}
+	c.mu.Lock()
+	clear(c.classes)
+	c.mu.Unlock()
+	return c.prepare(ctx, w)
 }
 
 // prepareAnew does the same for a node that starts. Kubelet publishes the volumes of a pod once in the pod's life, so that no pod has a status yet: those

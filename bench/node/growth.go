@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"math"
 )
 
@@ -43,12 +44,17 @@ func curves() []curve {
 	}
 }
 
-// grow measures 1, 2, 4 and 8 times the volumes, the objects of each, the identities and the classes of a small node.
-func (b *bench) grow(ctx context.Context) error {
-	for _, dimension := range []struct {
-		name string
-		size func(times int) (int, workload)
-	}{
+// dimension is one in which a workload grows.
+type dimension struct {
+	name string
+	size func(times int) (int, workload)
+}
+
+// times are how often a small node's size is taken.
+func times() []int { return []int{1, 2, 4, 8} }
+
+func dimensions() []dimension {
+	return []dimension{
 		{"volumes", func(t int) (int, workload) {
 			return 100 * t, workload{Volumes: 100 * t, Classes: 1, Identities: 1, Objects: 5, PerVolume: 5}
 		}},
@@ -61,13 +67,34 @@ func (b *bench) grow(ctx context.Context) error {
 		{"classes", func(t int) (int, workload) {
 			return 25 * t, workload{Volumes: 200, Classes: 25 * t, Identities: 1, Objects: 5, PerVolume: 5}
 		}},
-	} {
+	}
+}
+
+func growthLoads() []workload {
+	var all []workload
+	for _, dimension := range dimensions() {
+		for _, t := range times() {
+			_, w := dimension.size(t)
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
+// grow measures 1, 2, 4 and 8 times the volumes, the objects of each, the identities and the classes of a small node.
+func (b *bench) grow(ctx context.Context) error {
+	known := map[workload]figures{} // two dimensions begin with the same workload
+	for _, dimension := range dimensions() {
 		g := growth{Dimension: dimension.name, Exponents: map[string]float64{}}
-		for _, times := range []int{1, 2, 4, 8} {
-			size, w := dimension.size(times)
-			f, err := b.figures(ctx, w)
-			if err != nil {
-				return err
+		for _, t := range times() {
+			size, w := dimension.size(t)
+			f, measured := known[w]
+			if !measured {
+				var err error
+				if f, err = b.figures(ctx, w, fmt.Sprintf("%d×, %s", t, dimension.name)); err != nil {
+					return err
+				}
+				known[w] = f
 			}
 			g.Sizes, g.Figures = append(g.Sizes, size), append(g.Figures, f)
 		}
@@ -84,19 +111,22 @@ func (b *bench) grow(ctx context.Context) error {
 }
 
 // figures publishes a workload and refreshes it once.
-func (b *bench) figures(ctx context.Context, w workload) (f figures, err error) {
+func (b *bench) figures(ctx context.Context, w workload, name string) (f figures, err error) {
 	pods, err := b.cluster.prepare(ctx, w)
 	if err != nil {
 		return f, err
 	}
 	kept := len(b.results)
 	defer func() { b.results = b.results[:kept] }()
-	return f, b.withNode(ctx, nodeSettings{refresh: b.options.interval}, func(n *node) error {
+	return f, b.withNode(ctx, nodeSettings{refresh: b.intervalFor(w)}, func(n *node) error {
 		published, err := inFlight(ctx, 20, len(pods), func(ctx context.Context, i int) error { return n.publish(ctx, pods[i], w.className(w.class(i))) })
 		if err != nil || published.First != nil {
 			return errorOf(err, published.First)
 		}
-		r, err := b.refreshOnce(ctx, n, w, pods, "refresh", 0)
+		if _, err := b.settled(ctx, n); err != nil {
+			return err
+		}
+		r, err := b.refreshOnce(ctx, n, w, pods, "growth", name, 0)
 		if err != nil {
 			return err
 		}

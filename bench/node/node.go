@@ -28,6 +28,8 @@ type node struct {
 	// driver and provider are nil where --csi-socket points at a driver that is not ours.
 	driver, provider *lab.Process
 	other            *lab.Process
+	// refresh is the rotation interval.
+	refresh time.Duration
 }
 
 // nodeSettings are those that a measurement chooses.
@@ -38,7 +40,7 @@ type nodeSettings struct {
 
 // startNode starts a driver and a provider that know nothing yet, with the flags of the chart.
 func (b *bench) startNode(ctx context.Context, s nodeSettings) (n *node, err error) {
-	n = &node{}
+	n = &node{refresh: s.refresh}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.stop())
@@ -87,6 +89,9 @@ func (b *bench) startOurs(ctx context.Context, n *node, socket string, s nodeSet
 	if b.options.profiles != "" {
 		forProvider = append(forProvider, "--enable-pprof", "--pprof-port=6066")
 		forDriver = append(forDriver, "--enable-pprof", "--pprof-port=6065")
+	}
+	if s.refresh > 0 && s.refresh < b.options.interval { // each refresh reads anew
+		forProvider = append(forProvider, "--object-freshness="+(s.refresh*4/5).String())
 	}
 	providers := filepath.Join(b.dir, "providers")
 	n.provider, err = lab.Start(ctx, b.dir, "provider", []string{"HTTPS_PROXY=http://" + emulatorProxy, "SSL_CERT_FILE=" + b.azure.ca, "NO_PROXY="}, b.options.provider,

@@ -22,8 +22,20 @@ func (b *bench) publishes(ctx context.Context) error {
 	return nil
 }
 
+func coldLoad() workload {
+	return workload{Volumes: maxIdentities, Classes: maxIdentities, Identities: maxIdentities, Objects: maxObjects, PerVolume: 5}
+}
+
+// warmLoad is what is published so many at a time: that of 50 is also published again and removed.
+func warmLoad(workers int) workload {
+	if workers < 50 {
+		return shared(500, 1)
+	}
+	return shared(1000, 1)
+}
+
 func (b *bench) publishCold(ctx context.Context, workers int) error {
-	w := workload{Volumes: maxIdentities, Classes: maxIdentities, Identities: maxIdentities, Objects: maxObjects, PerVolume: 5}
+	w := coldLoad()
 	pods, err := b.cluster.prepareAnew(ctx, w)
 	if err != nil {
 		return err
@@ -42,7 +54,7 @@ func (b *bench) publishCold(ctx context.Context, workers int) error {
 }
 
 func (b *bench) publishWarm(ctx context.Context, workers int) error {
-	w := shared(1000, 1)
+	w := warmLoad(workers)
 	pods, err := b.cluster.prepareAnew(ctx, w)
 	if err != nil {
 		return err

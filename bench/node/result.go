@@ -89,6 +89,7 @@ func (b *bench) processes(n *node) []*lab.Process {
 
 // measure does the work and adds a result with all that it used, what the driver does in the background afterwards included.
 func (b *bench) measure(ctx context.Context, n *node, r result, work func(*result) error) (*result, error) {
+	b.say("%s: %s", r.Group, r.Name)
 	before, err := b.usage(ctx, n)
 	if err != nil {
 		return nil, err
@@ -118,7 +119,7 @@ func (b *bench) measure(ctx context.Context, n *node, r result, work func(*resul
 
 // settled waits until the driver asks the API server for nothing more.
 func (b *bench) settled(ctx context.Context, n *node) (u usage, err error) {
-	const quiet, most = 300 * time.Millisecond, 20 * time.Second
+	const quiet, most = 200 * time.Millisecond, 20 * time.Second
 	began := time.Now()
 	for last := (usage{}); ; last = u {
 		if u, err = b.usage(ctx, n); err != nil {

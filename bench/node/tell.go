@@ -21,8 +21,8 @@ type report struct {
 }
 
 func (b *bench) conditions() string {
-	return fmt.Sprintf("%d cores, %s %s, %s added to each answer of Entra ID and Key Vault, rotation interval %s, API server with etcd on the same machine",
-		runtime.NumCPU(), runtime.GOOS, release(), b.options.latency, b.options.interval)
+	return fmt.Sprintf("%d cores, %s %s, %s added to each answer of Entra ID and Key Vault, rotation interval %s (%s with less than 1,000 volumes), API server with etcd on the same machine",
+		runtime.NumCPU(), runtime.GOOS, release(), b.options.latency, b.options.interval, b.intervalFor(workload{}))
 }
 
 // release is the kernel's.
