@@ -34,19 +34,23 @@ deps: ## Install the Debian packages that the tests need (root, Debian)
 	@tools/debian.sh gcc:gcc libc6-dev:/usr/include/stdlib.h
 
 .PHONY: build
-build: ## Build the static binaries for Linux into dist/
-	@mkdir -p $(DIST)/$(PLATFORM)
+build: build-measured ## Build the static binaries for Linux into dist/
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/vaultferry ./cmd/vaultferry
-	$(GO_BUILD) -tags vaultferry_driver,$(SLIM) -o $(DIST)/$(PLATFORM)/vaultferry-driver ./cmd/vaultferry
-	$(GO_BUILD) -tags vaultferry_provider,$(SLIM) -o $(DIST)/$(PLATFORM)/vaultferry-provider ./cmd/vaultferry
-	$(GO_BUILD) -tags vaultferry_controller,$(NODE) -o $(DIST)/$(PLATFORM)/vaultferry-controller ./cmd/vaultferry
 	$(GO_BUILD) -tags vaultferry_webhook,$(NODE) -o $(DIST)/$(PLATFORM)/vaultferry-webhook ./cmd/vaultferry
-	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/azure-emulator ./cmd/azure-emulator
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/kubectl-vaultferry ./cmd/kubectl-vaultferry
 	ln -sf kubectl-vaultferry $(DIST)/$(PLATFORM)/kubectl_complete-vaultferry
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/demo-app ./demo/app
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/thirdparty ./test/thirdparty
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/sdkapp ./test/sdkapp
+
+# What benchmarks run without a cluster.
+.PHONY: build-measured
+build-measured:
+	@mkdir -p $(DIST)/$(PLATFORM)
+	$(GO_BUILD) -tags vaultferry_driver,$(SLIM) -o $(DIST)/$(PLATFORM)/vaultferry-driver ./cmd/vaultferry
+	$(GO_BUILD) -tags vaultferry_provider,$(SLIM) -o $(DIST)/$(PLATFORM)/vaultferry-provider ./cmd/vaultferry
+	$(GO_BUILD) -tags vaultferry_controller,$(NODE) -o $(DIST)/$(PLATFORM)/vaultferry-controller ./cmd/vaultferry
+	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/azure-emulator ./cmd/azure-emulator
 
 .PHONY: images
 images: build ## Build the container images into dist/*.tar, without a container engine
@@ -100,7 +104,7 @@ test-e2e: cluster images ## Run the end-to-end tests on a local cluster (root)
 	VERSION=$(VERSION) $(STATIC) go test -count=1 -timeout 40m ./test/e2e -at-once $(E2E_AT_ONCE)
 
 .PHONY: bench
-bench: build cluster $(DIST)/bench.yaml ## Measure what a node costs: publish, refresh, memory, requests, growth (root, Linux); see bench/README.md
+bench: build-measured cluster $(DIST)/bench.yaml ## Measure what a node costs: publish, refresh, memory, requests, growth (root, Linux); see bench/README.md
 	$(STATIC) go build -o $(DIST)/bench ./bench/node
 	$(DIST)/bench --driver=$(DIST)/$(PLATFORM)/vaultferry-driver --provider=$(DIST)/$(PLATFORM)/vaultferry-provider --controller=$(DIST)/$(PLATFORM)/vaultferry-controller --emulator=$(DIST)/$(PLATFORM)/azure-emulator $(BENCH_FLAGS)
 
@@ -124,7 +128,7 @@ faults: cluster images ## Break things under load, one after another, with the r
 	VERSION=$(VERSION) $(STATIC) go test -count=1 -timeout 40m ./test/e2e -run '^TestFaults$$' -v -faults -fault-report $(CURDIR)/$(DIST)/faults.md
 
 .PHONY: bench-provider-memory
-bench-provider-memory: build ## Measure the memory of the Azure provider with 1,000 objects in use; see docs/footprint.md
+bench-provider-memory: build-measured ## Measure the memory of the Azure provider with 1,000 objects in use; see docs/footprint.md
 	$(STATIC) go run ./bench/provider-memory --provider=$(DIST)/$(PLATFORM)/vaultferry-provider --emulator=$(DIST)/$(PLATFORM)/azure-emulator $(BENCH_FLAGS)
 
 .PHONY: bench-webhook
@@ -132,7 +136,7 @@ bench-webhook: cluster images ## Measure the webhook with 10,000 ServiceAccounts
 	VERSION=$(VERSION) bench/webhook/run.sh $(BENCH_FLAGS)
 
 .PHONY: bench-controller
-bench-controller: cluster build ## Measure the reload controller with 1,000 workloads and 1,000 Secrets, on a local cluster (root); see docs/footprint.md
+bench-controller: cluster build-measured ## Measure the reload controller with 1,000 workloads and 1,000 Secrets, on a local cluster (root); see docs/footprint.md
 	bench/controller/run.sh --controller=$(DIST)/$(PLATFORM)/vaultferry-controller $(BENCH_FLAGS)
 
 .PHONY: lint
