@@ -125,7 +125,7 @@ func (b *bench) retries(ctx context.Context, n *node) error {
 
 // lag measures from the write of a value to the vault until the last of 200 volumes holds it.
 func (b *bench) lag(ctx context.Context) error {
-	const writes = 4
+	const writes = 3
 	interval := b.options.interval
 	w := shared(200, 1)
 	pods, err := b.cluster.prepare(ctx, w)
