@@ -43,7 +43,7 @@ build: build-measured ## Build the static binaries for Linux into dist/
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/thirdparty ./test/thirdparty
 	$(GO_BUILD) -o $(DIST)/$(PLATFORM)/sdkapp ./test/sdkapp
 
-# What benchmarks run without a cluster.
+# What benchmarks measure by itself, without an image.
 .PHONY: build-measured
 build-measured:
 	@mkdir -p $(DIST)/$(PLATFORM)
